@@ -1,0 +1,7 @@
+"""The app that every feature builds on."""
+
+from django.apps import AppConfig
+
+
+class CommonConfig(AppConfig):
+    name = "apps.common"

@@ -1,0 +1,132 @@
+/** @typedef {import('../services/websocket.js').BaseWebSocketService} Service */
+/** @typedef {import('../services/events.js').Status} Status */
+/** @typedef {import('../services/events.js').Details} Details */
+
+// The dots are of a middling lightness that is seen on white and on black; text is the page's.
+const CSS = `
+    :host { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 0.25em 0.5em; }
+    :host([hidden]), [hidden] { display: none; }
+    .dot {
+        width: 0.7em; height: 0.7em; border-radius: 50%; forced-color-adjust: none;
+        background: var(--connection-status-disconnected, #808080);
+    }
+    :host([status='connected']) .dot { background: var(--connection-status-connected, #2b8a3e); }
+    :host([status='connecting']) .dot { background: var(--connection-status-connecting, #b7791f); }
+    :host([status='error']) .dot { background: var(--connection-status-error, #d9383a); }
+    .detail { font-size: 0.9em; font-variant-numeric: tabular-nums; }
+    button {
+        min-height: 24px; padding: 0 0.6em; font: inherit; color: inherit; cursor: pointer;
+        background: none; border: 1px solid; border-radius: 0.3em;
+    }
+`;
+
+/** What is shown. Replace a word to translate it. */
+export const WORDS = {
+    connected: 'Connected',
+    connecting: 'Connecting',
+    disconnected: 'Disconnected',
+    error: 'Connection failed',
+    retry: 'Retry',
+    /** @param {number} seconds */
+    wait: (seconds) => `next attempt in ${seconds} s`,
+    /** @param {number} milliseconds */
+    latency: (milliseconds) => `${milliseconds} ms`,
+};
+
+/**
+ * What stands beside the word: the reason, the countdown or the round-trip time.
+ * @param {Status} status
+ * @param {{ reason?: string, wait?: number, latency?: number }} facts ms
+ */
+export function describe(status, { reason, wait, latency }) {
+    if (status === 'error') return reason ?? '';
+    if (status === 'connected' && latency !== undefined) return WORDS.latency(Math.round(latency));
+    if (status === 'disconnected' && wait !== undefined) return WORDS.wait(Math.ceil(wait / 1_000));
+    return '';
+}
+
+/** Shows a service's connection: `<connection-status>`, with `element.service = service`. */
+export class ConnectionStatus extends HTMLElement {
+    /** @type {Service | undefined} */
+    #service;
+    /** @type {(() => void)[]} */
+    #undo = [];
+    /** @type {any} */
+    #countdown;
+    #word = document.createElement('span');
+    #detail = document.createElement('span');
+    #button = document.createElement('button');
+
+    constructor() {
+        super();
+        const dot = document.createElement('span');
+        dot.className = 'dot';
+        // The word alone is announced, and not each second of the countdown beside it.
+        this.#word.setAttribute('role', 'status');
+        this.#detail.className = 'detail';
+        this.#button.type = 'button';
+        this.#button.addEventListener('click', () => this.#service?.retry());
+        const root = this.attachShadow({ mode: 'open' });
+        root.append(dot, this.#word, this.#detail, this.#button);
+        // A constructed sheet, since a Content-Security-Policy may forbid <style>.
+        const sheet = new CSSStyleSheet();
+        sheet.replaceSync(CSS);
+        root.adoptedStyleSheets = [sheet];
+    }
+
+    get service() {
+        return this.#service;
+    }
+
+    set service(service) {
+        this.disconnectedCallback();
+        this.#service = service;
+        if (this.isConnected) this.#subscribe();
+    }
+
+    connectedCallback() {
+        // A service that was set before this class was there lies upon the accessor.
+        const { service } = this;
+        Reflect.deleteProperty(this, 'service');
+        this.service = service;
+    }
+
+    disconnectedCallback() {
+        for (const undo of this.#undo.splice(0)) undo();
+        clearInterval(this.#countdown);
+    }
+
+    #subscribe() {
+        if (!this.#service) return;
+        this.#undo = [
+            this.#service.on('connectionStatus', (...args) => this.#show(...args)),
+            this.#service.on('latency', (latency) => this.#tell({ latency })),
+        ];
+        this.#show(this.#service.status, { attempt: 0 });
+    }
+
+    /** @param {Status} status @param {Details} details */
+    #show(status, { delay, reason }) {
+        this.setAttribute('status', status);
+        this.#word.textContent = WORDS[status];
+        this.#button.textContent = WORDS.retry;
+        this.#button.hidden = status !== 'error' && delay === undefined;
+        this.#tell({ reason, wait: delay });
+        clearInterval(this.#countdown);
+        if (delay !== undefined) this.#count(Date.now() + delay);
+    }
+
+    /** @param {number} until */
+    #count(until) {
+        const tick = () => this.#tell({ wait: Math.max(0, until - Date.now()) });
+        this.#countdown = setInterval(tick, 1_000);
+    }
+
+    /** @param {{ reason?: string, wait?: number, latency?: number }} facts */
+    #tell(facts) {
+        const status = /** @type {Status} */ (this.getAttribute('status'));
+        this.#detail.textContent = describe(status, facts);
+    }
+}
+
+customElements.define('connection-status', ConnectionStatus);

@@ -1,0 +1,315 @@
+import { Backoff } from './backoff.js';
+import { Events, guard } from './events.js';
+import { Heartbeat } from './heartbeat.js';
+import { Outbox } from './outbox.js';
+import { watchPage } from './page.js';
+import { isFinal, SocketError, socketURL } from './protocol.js';
+import { Requests } from './requests.js';
+
+const DEFAULTS = {
+    maxAttempts: 5, // to reconnect, before giving up
+    minDelay: 1_000, // ms before the first of them; doubled each time
+    maxDelay: 30_000, // ms
+    stableAfter: 5_000, // ms connected until the attempts are counted anew
+    connectTimeout: 10_000, // ms
+    requestTimeout: 10_000, // ms
+    heartbeat: 25_000, // ms between pings, until the greeting says; 0 for none
+    pongTimeout: 5_000, // ms of silence after a ping until the connection is lost
+    maxBytes: 65_536, // of a message, until the greeting says
+    queueLimit: 64, // messages that wait for a connection
+    queueTtl: 30_000, // ms that each of them waits
+};
+
+/** @typedef {import('./protocol.js').Position} Position */
+/** @typedef {{ type: string, [member: string]: unknown }} Message */
+/** @typedef {import('./events.js').Status} Status */
+/**
+ * @typedef {object} Endpoint
+ * @property {string | (() => string | Promise<string>)} endpoint or what is asked for it
+ *     before each attempt
+ * @property {Position} [position] rendered into the page, to continue from
+ */
+/** A connection that comes back and continues where it was. */
+export class BaseWebSocketService extends Events {
+    #options;
+    #backoff;
+    #heartbeat;
+    #outbox;
+    #requests = new Requests();
+    /** @type {Status} */
+    #status = 'disconnected';
+    /** @type {WebSocket | undefined} */
+    #socket;
+    #generation = 0;
+    /** @type {any} ends this attempt, or begins the next */
+    #timer;
+    /** @type {(() => void) | undefined} */
+    #unwatch;
+    /** @type {((error?: Error) => void)[]} */
+    #waiters = [];
+    #position;
+
+    /** @param {Endpoint & Partial<typeof DEFAULTS>} options */
+    constructor(options) {
+        super();
+        this.#options = { ...DEFAULTS, ...options };
+        this.#position = options.position && { ...options.position };
+        this.#backoff = new Backoff(this.#options);
+        this.#heartbeat = new Heartbeat(this.#options.pongTimeout, {
+            ping: () => this.#socket?.send('{"type":"ping"}'),
+            onSilence: () => this.#lost(1006, 'The server is silent.'),
+            onLatency: (milliseconds) => this.emit('latency', milliseconds),
+        });
+        const onExpired = this.#drop.bind(this, 'queue_expired');
+        this.#outbox = new Outbox(this.#options, onExpired);
+    }
+
+    get status() {
+        return this.#status;
+    }
+
+    /** Whether a message would leave now. */
+    get isConnected() {
+        return this.#status === 'connected' && this.#socket?.readyState === 1;
+    }
+
+    /**
+     * Connect, and stay connected until `close()`.
+     * @returns {Promise<void>} settles when it is open, or given up
+     */
+    connect() {
+        const isIdle = !this.#unwatch || this.#status === 'error';
+        return isIdle ? this.retry() : this.#whenOpen();
+    }
+
+    /** Try now, with all attempts ahead. */
+    retry() {
+        this.#unwatch ??= watchPage((isLeaving) => this.#onPage(isLeaving));
+        this.#backoff.attempt = 0;
+        if (this.#status === 'disconnected' || this.#status === 'error') this.#attempt();
+        return this.#whenOpen();
+    }
+
+    close() {
+        this.#ignorePage();
+        this.#hangUp();
+        this.#setStatus('disconnected');
+        this.#abandon(new SocketError('closed'));
+    }
+
+    /**
+     * Send now, or once connected.
+     * @param {Message} message
+     */
+    send(message) {
+        this.#post(message);
+    }
+
+    /**
+     * Send, and await the answer. Never repeated: the server may have acted.
+     * @param {Message} message
+     * @param {{ timeout?: number }} [options] ms
+     * @returns {Promise<any>} the answer's frame; rejects with a SocketError
+     */
+    async request(message, { timeout = this.#options.requestTimeout } = {}) {
+        const { ref, answer } = this.#requests.open(timeout);
+        try {
+            this.#post({ ...message, ref }, ref);
+            return await answer;
+        } finally {
+            this.#requests.settle(ref);
+            this.#outbox.remove(ref);
+        }
+    }
+
+    /**
+     * Override to handle frames. By default each is an event of its type.
+     * @param {any} data the whole frame
+     */
+    handleMessage(data) {
+        this.emit(data.type, data);
+    }
+
+    async #attempt() {
+        this.#hangUp();
+        const { connectTimeout, endpoint } = this.#options;
+        const open = this.#during((url) => this.#open(url));
+        const fail = this.#during(({ message }) => this.#lost(1006, message));
+        this.#timer = setTimeout(fail, connectTimeout, { message: 'No connection in time.' });
+        this.#setStatus('connecting');
+        try {
+            open(typeof endpoint === 'function' ? await endpoint() : endpoint);
+        } catch (error) {
+            fail(error);
+        }
+    }
+
+    /** @param {string} endpoint */
+    #open(endpoint) {
+        const socket = new WebSocket(socketURL(endpoint, this.#position));
+        socket.onopen = this.#during(() => this.#opened());
+        socket.onmessage = this.#during(({ data }) => this.#receive(data));
+        socket.onclose = this.#during(({ code, reason }) => this.#lost(code, reason));
+        this.#socket = socket;
+    }
+
+    #opened() {
+        clearTimeout(this.#timer);
+        this.#backoff.opened();
+        this.#heartbeat.start(this.#options.heartbeat);
+        this.#status = 'connected';
+        for (const { text } of this.#outbox.take()) this.#socket?.send(text);
+        for (const settle of this.#waiters.splice(0)) settle();
+        this.#setStatus('connected');
+    }
+
+    /** @param {number} code @param {string} reason */
+    #lost(code, reason) {
+        this.#hangUp();
+        const delay = isFinal(code) ? undefined : this.#backoff.next(code);
+        if (delay === undefined) return this.#fail(code, reason);
+        this.#timer = setTimeout(() => this.#attempt(), delay);
+        this.#setStatus('disconnected', { delay, code, reason });
+    }
+
+    /** @param {number} code @param {string} reason */
+    #fail(code, reason) {
+        // The page's return is no reason to ask again.
+        if (isFinal(code)) this.#ignorePage();
+        const error = new SocketError(isFinal(code) ? code : 'gave_up', reason);
+        this.#setStatus('error', { code, reason });
+        this.emit('error', error);
+        this.#abandon(error);
+    }
+
+    /** Let go of this connection, without waiting for its close. */
+    #hangUp() {
+        this.#generation += 1;
+        clearTimeout(this.#timer);
+        this.#heartbeat.stop();
+        this.#socket?.close();
+        this.#socket = undefined;
+        // Before that, requests wait in the outbox.
+        if (this.#status !== 'connected') return;
+        this.#requests.rejectAll(new SocketError('connection_lost'));
+    }
+
+    /** @param {SocketError} error for all who wait */
+    #abandon(error) {
+        for (const settle of this.#waiters.splice(0)) settle(error);
+        for (const unsent of this.#outbox.take()) this.#drop(error.code, unsent);
+    }
+
+    /** @param {Status} status @param {{ delay?: number, code?: number, reason?: string }} [details] */
+    #setStatus(status, details) {
+        this.#status = status;
+        this.emit('connectionStatus', status, { attempt: this.#backoff.attempt, ...details });
+    }
+
+    /** @param {(arg: any) => void} callback not called once this attempt is over */
+    #during(callback) {
+        const generation = this.#generation;
+        return (/** @type {any} */ arg) => {
+            if (generation === this.#generation) callback(arg);
+        };
+    }
+
+    /** @returns {Promise<void>} */
+    #whenOpen() {
+        if (this.isConnected) return Promise.resolve();
+        const open = new Promise((resolve, reject) => {
+            this.#waiters.push((error) => (error ? reject(error) : resolve(undefined)));
+        });
+        open.catch(() => {}); // `error` tells, too
+        return open;
+    }
+
+    /** @param {string} text */
+    #receive(text) {
+        this.#heartbeat.received();
+        let frame;
+        try {
+            frame = JSON.parse(text);
+        } catch {
+            return this.emit('error', new SocketError('invalid_json'));
+        }
+        if (this.#position && typeof frame?.seq === 'number') this.#position.seq = frame.seq;
+        guard(() => this.#dispatch(frame));
+    }
+
+    /** @param {any} frame */
+    #dispatch(frame) {
+        const { type, ref, data } = frame ?? {};
+        const error = type === 'error' ? new SocketError(data.code, data.message, data) : undefined;
+        if (this.#requests.settle(ref, error, frame)) return;
+        if (error) this.emit('error', error);
+        else if (type === 'welcome') this.#welcome(data);
+        else if (type === 'pong') this.#heartbeat.pong();
+        else if (type === 'resync') this.#resync(data);
+        else if (type === 'draining') this.#drain(data.within);
+        else this.handleMessage(frame);
+    }
+
+    /** @param {any} greeting */
+    #welcome({ epoch, seq, recovered, heartbeat, max_bytes: maxBytes }) {
+        if (maxBytes) this.#options.maxBytes = maxBytes;
+        if (heartbeat) this.#heartbeat.start(heartbeat * 1_000);
+        this.#heartbeat.probe();
+        if (recovered === false) this.#resync({ epoch, seq });
+        // The greeting's number is ahead of the missed frames.
+        else if (epoch) this.#position ??= { epoch, seq };
+    }
+
+    /** @param {Position} position */
+    #resync(position) {
+        this.#position = { ...position };
+        this.emit('resync', position);
+    }
+
+    /** Leave at random, but not amid a request. @param {number} within seconds */
+    #drain(within) {
+        const leave = () => {
+            if (this.#requests.size) this.#timer = setTimeout(leave, 100);
+            else this.#attempt();
+        };
+        const delay = Math.max(this.#options.minDelay, Math.random() * within * 1_000);
+        clearTimeout(this.#timer);
+        this.#timer = setTimeout(leave, delay);
+    }
+
+    /** @param {object} message @param {string} [ref] */
+    #post(message, ref) {
+        const text = JSON.stringify(message);
+        const unsent = { message, text, ref };
+        const isLarge = new TextEncoder().encode(text).length > this.#options.maxBytes;
+        if (isLarge) this.#drop('too_large', unsent);
+        else if (this.isConnected) this.#socket?.send(text);
+        else if (!this.#outbox.add(unsent)) this.#drop('queue_full', unsent);
+    }
+
+    /** @param {string | number} code @param {import('./outbox.js').Unsent} unsent */
+    #drop(code, { message, ref }) {
+        const error = new SocketError(code, '', message);
+        if (!this.#requests.settle(ref, error)) this.emit('error', error);
+    }
+
+    /** @param {boolean} isLeaving */
+    #onPage(isLeaving) {
+        if (!isLeaving && this.#status === 'connected') return this.#heartbeat.probe();
+        if (!isLeaving) return this.retry();
+        // An open socket bars the back/forward cache.
+        this.#hangUp();
+        this.#setStatus('disconnected');
+    }
+
+    #ignorePage() {
+        this.#unwatch?.();
+        this.#unwatch = undefined;
+    }
+}
+
+// Two addresses are two classes, each with its own connections.
+const page = /** @type {any} */ (globalThis);
+const LOADED = Symbol.for('BaseWebSocketService');
+page[LOADED] ??= import.meta.url;
+if (page[LOADED] !== import.meta.url) console.warn('Loaded twice:', page[LOADED], import.meta.url);

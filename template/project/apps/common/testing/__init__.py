@@ -1,0 +1,1 @@
+"""What tests in a browser need: a Chromium, a server, and pages."""

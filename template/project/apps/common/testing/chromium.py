@@ -1,0 +1,58 @@
+"""Finds a Chromium for browser tests, or gets one: `python -m apps.common.testing.chromium`.
+
+Looked at in this order: the variable CHROMIUM, a browser of the system, the one that Playwright keeps. Got in this
+order: from Playwright, from apt (as root, on Debian and its kin).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge"]
+CURE = (
+    "No Chromium was found, which browser tests need. Install one of the system's packages (chromium, google-chrome), "
+    "run `uv run playwright install --with-deps chromium`, or set CHROMIUM to the program's path."
+)
+
+
+def find() -> str | None:
+    """The path of a Chromium, or None."""
+    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), _of_playwright()]
+    return next((path for path in candidates if path and Path(path).exists()), None)
+
+
+def get() -> str:
+    """The path of a Chromium, which is installed if there is none. Exits with the cure if it cannot be had."""
+    for install in (None, _install_from_playwright, _install_from_apt):
+        if install:
+            install()
+        if path := find():
+            return path
+    sys.exit(CURE)
+
+
+def _of_playwright() -> str:
+    with sync_playwright() as playwright:
+        return playwright.chromium.executable_path
+
+
+def _install_from_playwright() -> None:
+    print("Getting a Chromium from Playwright …", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
+
+
+def _install_from_apt() -> None:
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return
+    print("Getting a Chromium from apt …", file=sys.stderr)
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
+    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], check=False, env=quiet)
+
+
+if __name__ == "__main__":
+    print(get())

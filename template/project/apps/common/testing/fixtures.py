@@ -1,0 +1,94 @@
+"""The fixtures of every test: users, a served site, and pages of a browser."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+import uvicorn
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.test import AsyncClient
+from playwright.async_api import Browser, Page, async_playwright
+
+from apps.common.server import UVICORN_OPTIONS
+from apps.common.testing import chromium
+
+OpenPage = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+def user(transactional_db: None) -> AbstractBaseUser:
+    return get_user_model().objects.create_user(username="ann", password="ann-password")
+
+
+@pytest.fixture
+def other_user(transactional_db: None) -> AbstractBaseUser:
+    return get_user_model().objects.create_user(username="bob", password="bob-password")
+
+
+@pytest.fixture
+def staff_user(transactional_db: None) -> AbstractBaseUser:
+    return get_user_model().objects.create_user(username="eve", password="eve-password", is_staff=True)
+
+
+@pytest.fixture
+def site(transactional_db: None, settings: Any) -> Iterator[str]:
+    """The address of this project, served by uvicorn in a thread: http://127.0.0.1:PORT."""
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    server = uvicorn.Server(uvicorn.Config("config.asgi:application", port=0, **UVICORN_OPTIONS))
+    started = threading.Event()
+
+    async def serve() -> None:
+        serving = asyncio.create_task(server.serve())
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        started.set()
+        await serving
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="site")
+    thread.start()
+    started.wait(timeout=30)
+    assert server.started, "uvicorn did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(timeout=30)
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium without a window."""
+    path = chromium.find()
+    assert path, chromium.CURE
+    async with async_playwright() as playwright:
+        # Offline: Chromium would otherwise look for updates while the tests run. No sandbox: it has none as root.
+        arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        browser = await playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def open_page(browser: Browser, site: str) -> OpenPage:
+    """Opens a path in a browser of its own, signed in as the user, if one is given. A page's errors fail the test."""
+
+    async def open_page(path: str, user: AbstractBaseUser | None = None, **options: Any) -> Page:
+        context = await browser.new_context(base_url=site, **options)
+        if user:
+            await context.add_cookies([await _session_cookie(user, site)])
+        page = await context.new_page()
+        await page.goto(path)
+        return page
+
+    return open_page
+
+
+async def _session_cookie(user: AbstractBaseUser, site: str) -> Any:
+    client = AsyncClient()
+    await client.aforce_login(cast(Any, user))
+    name = django_settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": client.cookies[name].value, "url": site}

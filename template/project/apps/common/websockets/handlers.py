@@ -1,0 +1,54 @@
+"""Finds a consumer's handlers: what of it can be reached from outside.
+
+`async def handle_place_order(self, data: PlaceOrder)` handles the type "place_order". Only a method whose argument is
+annotated with a Message is reachable; every other `handle_…` is a helper.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from apps.common.websockets.messages import Message
+
+PREFIX = "handle_"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A method of a consumer, and the message that it takes."""
+
+    function: Callable[[Any, Message], Awaitable[Message | None]]
+    message: type[Message]
+
+
+def find_handlers(consumer: type) -> dict[str, Handler]:
+    """The handlers of a consumer class by message type. Raises TypeError for one that could never be called."""
+    names = [name for name in dir(consumer) if name.startswith(PREFIX) and name != "handle_message"]
+    found = {name: _find_handler(name, getattr(consumer, name)) for name in names}
+    return {handler.message.message_type: handler for handler in found.values() if handler}
+
+
+def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
+    message = _annotation(function)
+    if message is None:
+        return None
+    where = f"{function.__qualname__}({message.__name__})"
+    if not message.message_type:
+        raise TypeError(f"{where}: {message.__name__} is abstract and has no type; annotate it with a subclass")
+    if name != PREFIX + message.message_type:
+        raise TypeError(f"{where} must be called {PREFIX}{message.message_type}, after its message's type")
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{where} must be an `async def`")
+    return Handler(function, message)
+
+
+def _annotation(function: Callable[..., Any]) -> type[Message] | None:
+    parameters = list(inspect.signature(function).parameters.values())[1:]  # without self
+    if len(parameters) != 1 or parameters[0].annotation is inspect.Parameter.empty:
+        return None
+    try:
+        annotation = get_type_hints(function).get(parameters[0].name)
+    except NameError as error:
+        raise TypeError(f"{function.__qualname__}: {error}; import its annotation at run time too") from error
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Message) else None

@@ -1,0 +1,51 @@
+"""The building blocks of a feature's contract: what a page and the server may say to each other."""
+
+import re
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+# Frames of the protocol itself; no feature may use them.
+RESERVED_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "draining", "message"})
+
+
+class Message(BaseModel):
+    """One kind of message. Its type on the wire is the class's name in snake_case: PlaceOrder is "place_order".
+
+    Declare the fields of the frame's "data" as Pydantic does; unknown fields are refused. Subclass it for a message
+    that you can use, so that a base class of your own needs no type: `class Priced(Message, abstract=True)`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    message_type: ClassVar[str] = ""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.message_type = "" if abstract else snake_case(cls.__name__)
+        if cls.message_type in RESERVED_TYPES:
+            raise TypeError(f"{cls.__name__} has the type {cls.message_type!r}, a frame of the protocol; rename it")
+
+    def frame(self) -> dict[str, Any]:
+        """The frame as sent: {"type": …, "data": {…}}."""
+        return {"type": self.message_type, "data": self.model_dump(mode="json")}
+
+
+class MessageError(Exception):
+    """Raise it in a handler to refuse a message: the page gets an error frame, and the connection goes on.
+
+    code: for programs, in snake_case, such as "sold_out"; message: for people; retry_after: seconds, if it is worth
+    trying again.
+    """
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+def snake_case(class_name: str) -> str:
+    """PlaceOrder -> place_order."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()

@@ -1,0 +1,85 @@
+"""The one ordered way out of a connection."""
+
+import asyncio
+import types
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+Send = Callable[[Any], Awaitable[None]]
+
+
+class Outbox:
+    """Sends what it is given in order, at once where the server takes it, without a task.
+
+    A server's `send` suspends only while its peer reads too slowly. Then what follows waits here, and a task sends it
+    as the peer catches up: the writer, which may be serving a thousand others, never waits. Stepping a coroutine costs
+    about a tenth of making a task.
+    """
+
+    def __init__(self, send: Send, limit_bytes: int, on_overflow: Callable[[], None]) -> None:
+        self._send = send
+        self._limit_bytes = limit_bytes
+        self._on_overflow = on_overflow
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting_bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def write(self, message: dict[str, Any]) -> None:
+        """Send now, or as soon as what was written before is sent. Never waits; raises what the server raises."""
+        if self._closed:
+            return
+        if self._task:
+            self._enqueue(message)
+            return
+        sending = self._send(message)
+        if not isinstance(sending, Coroutine):  # some servers return another awaitable
+            self._task = asyncio.create_task(self._drain(_await(sending)))
+            return
+        try:
+            pending = sending.send(None)
+        except StopIteration:
+            return
+        self._task = asyncio.create_task(self._drain(_resume(sending, pending)))
+
+    async def flushed(self) -> None:
+        """Return when everything written so far is sent or discarded."""
+        if self._task:
+            await asyncio.wait([self._task])
+
+    def discard(self) -> None:
+        """Drop what waits and send nothing from now on."""
+        self._closed = True
+        self._waiting.clear()
+        if self._task:
+            self._task.cancel()
+
+    def _enqueue(self, message: dict[str, Any]) -> None:
+        self._waiting_bytes += len(message.get("text") or "")
+        self._waiting.append(message)
+        if self._waiting_bytes > self._limit_bytes:
+            self._on_overflow()
+
+    async def _drain(self, first: Awaitable[None]) -> None:
+        try:
+            await first
+            while self._waiting:
+                message = self._waiting.popleft()
+                self._waiting_bytes -= len(message.get("text") or "")
+                await self._send(message)
+        except OSError:
+            self._closed = True  # the peer has gone; the server tells the consumer with a disconnect
+        finally:
+            self._task = None
+
+
+async def _await(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+@types.coroutine
+def _resume(coroutine: Coroutine[Any, Any, None], pending: Any) -> Generator[Any, Any, None]:
+    # Carry on with a coroutine that was stepped once and waits for `pending`.
+    yield pending
+    yield from coroutine.__await__()

@@ -1,0 +1,18 @@
+"""The site's addresses: admin, login and logout, the home page, and every feature's live page."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+from django.views.generic import TemplateView
+
+from config.features import live_pages
+
+pages = live_pages()
+
+urlpatterns = [
+    path("", TemplateView.as_view(template_name="home.html", extra_context={"pages": pages}), name="home"),
+    path("admin/", admin.site.urls),
+    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    *(pattern for page in pages for pattern in page.urlpatterns),
+]
