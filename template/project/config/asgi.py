@@ -7,16 +7,16 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 http = get_asgi_application()  # sets Django up; what is imported below needs it
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from apps.common.websockets.gate import OriginGate, UnknownPath, lifespan  # noqa: E402
+from apps.common.websockets.sessions import SessionAuth  # noqa: E402
 from config.features import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": OriginGate(AuthMiddlewareStack(URLRouter([*websocket_urlpatterns(), UnknownPath.route()]))),
+        "websocket": OriginGate(SessionAuth(URLRouter([*websocket_urlpatterns(), UnknownPath.route()]))),
         "lifespan": lifespan,
     }
 )

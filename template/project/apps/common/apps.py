@@ -5,3 +5,8 @@ from django.apps import AppConfig
 
 class CommonConfig(AppConfig):
     name = "apps.common"
+
+    def ready(self) -> None:
+        from apps.common.websockets import revocation
+
+        revocation.connect_signals()

@@ -6,12 +6,14 @@ would be a 404, or a second copy of the module: two base classes, two connection
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from urllib.parse import urljoin
 
 from django import template
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.templatetags.static import static
+from django.utils.encoding import filepath_to_uri
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -23,24 +25,33 @@ ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
 @register.simple_tag(takes_context=True)
 def import_map(context: template.Context) -> SafeString:
-    """The map of every JavaScript module. Once for each page, first in <head>."""
-    nonce = context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", None)
-    attribute = format_html(' nonce="{}"', nonce) if nonce else ""
-    body = mark_safe(json.dumps({"imports": imports()}).translate(ESCAPES))  # noqa: S308 - escaped just here
+    """The map of every JavaScript module. Once for each page, first in <head>: a module that is asked for before it is
+    read would be asked for by the wrong name. Without the nonce a browser that has a policy would skip it in silence.
+    """
+    # Django's and django-csp's nonces are lazy, and false until they are used.
+    nonce = context.get("csp_nonce", getattr(context.get("request"), "csp_nonce", None))
+    attribute = "" if nonce is None else format_html(' nonce="{}"', nonce)
+    # While DEBUG is on, modules come and go.
+    body = render(settings.STATIC_URL) if settings.DEBUG else render_once(settings.STATIC_URL)
     return format_html('<script type="importmap"{}>{}</script>', attribute, body)
 
 
-def imports() -> dict[str, str]:
+def render(static_url: str) -> SafeString:
+    """The map as JSON that is safe inside a script element."""
+    return mark_safe(json.dumps({"imports": imports(static_url)}).translate(ESCAPES))  # noqa: S308 - escaped just here
+
+
+render_once = cache(render)
+
+
+def imports(static_url: str) -> dict[str, str]:
     """The address of each module by every name under which it may be imported."""
-    prefix = settings.STATIC_URL
-    names: dict[str, str] = {}
-    for path in sorted(modules()):
-        target = static(path)
-        # An import is resolved against the importing module's own address before the map is looked up: where static
-        # files come from another host, "/static/…" has become an address there.
-        for name in (f"/static/{path}", prefix + path, urljoin(prefix, f"/static/{path}")):
-            names[name] = target
-    return names
+    # An import is resolved against the importing module's own address before the map is looked up: where static files
+    # come from another host, "/static/…" has become an address there.
+    roots = ["/static/", urljoin(static_url, "/static/"), static_url]
+    names = {root + filepath_to_uri(path): static(path) for path in sorted(modules()) for root in roots}
+    # The longest name wins: these serve what is no module, or came after this was rendered.
+    return names | dict.fromkeys(roots, static_url)
 
 
 def modules() -> Iterator[str]:

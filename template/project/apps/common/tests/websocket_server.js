@@ -1,101 +1,149 @@
 /**
- * A real WebSocket server for tests, and the page around it:
+ * A real WebSocket server for tests, with the page that it serves:
  *
  *     const server = await startServer();
  *     const service = new OrdersWebSocketService('1');
- *     onTestFinished(() => service.close());
  *     await service.connect();
  *     const connection = await server.nextConnection();
  *     service.send({ type: 'place_order', data: {} });
  *     expect(await connection.nextFrame()).toEqual({ type: 'place_order', data: {} });
  *     connection.send({ type: 'status_update', data: {} });
+ *     const [frame] = await nextEvent(service, 'statusUpdate');
+ *     service.close();
  *
- * Every wait has a deadline, and fails with what it waited for. When the test ends, the server
- * and the page are gone.
+ * Each wait has a deadline, and fails by saying what it waited for. The server and the page last
+ * until the end of the test.
  */
 import { onTestFinished, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 
-// A test may fake the clock: deadlines keep the real one.
+// Taken now, since a test may fake the clock later: a deadline goes by the real one.
 const { setTimeout, clearTimeout } = globalThis;
 const DEADLINE = 3_000; // ms
 
 const WELCOME = { epoch: 'test', seq: 0, recovered: null, heartbeat: 25, max_bytes: 65_536 };
 
-/** Hands out things in the order in which they came, to those who wait in the order in which they
- * asked. @template T */
-class Arrivals {
-    /** @type {T[]} */
-    #arrived = [];
-    /** @type {((thing: T) => void)[]} */
-    #waiting = [];
+/**
+ * @typedef {object} ServerOptions
+ * @property {object | false} [welcome] what differs from the usual greeting; false for none
+ * @property {(connection: Connection) => void} [onConnection] called for each connection at once
+ */
 
-    /** @param {T} thing */
-    add(thing) {
-        const waiting = this.#waiting.shift();
-        if (waiting) waiting(thing);
-        else this.#arrived.push(thing);
-    }
+/**
+ * Start a server, and make `WebSocket` and `location` those of a page that it serves.
+ * @param {ServerOptions} [options]
+ */
+export async function startServer(options = {}) {
+    const listener = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+    await new Promise((resolve) => listener.once('listening', resolve));
+    const server = new TestServer(listener, options);
+    vi.stubGlobal('WebSocket', BrowserWebSocket);
+    vi.stubGlobal('location', server.url);
+    onTestFinished(() => server.stop());
+    return server;
+}
 
-    /** How many came that nobody has asked for. */
-    get size() {
-        return this.#arrived.length;
-    }
-
-    /** @param {string} what @returns {Promise<T>} */
-    next(what) {
-        const [thing] = this.#arrived.splice(0, 1);
-        if (thing !== undefined) return Promise.resolve(thing);
-        return new Promise((resolve, reject) => {
-            /** @param {T} thing */
-            const waiting = (thing) => {
-                clearTimeout(timer);
-                resolve(thing);
-            };
-            const timer = setTimeout(() => {
-                this.#waiting = this.#waiting.filter((other) => other !== waiting);
-                reject(new Error(`waited ${DEADLINE / 1_000} s for ${what}`));
-            }, DEADLINE);
-            this.#waiting.push(waiting);
+/**
+ * The arguments of the next event of a service that matches.
+ * @param {{ on: (event: string, callback: (...args: any[]) => void) => () => void }} service
+ * @param {string} event
+ * @param {(...args: any[]) => boolean} [matches] any by default
+ * @returns {Promise<any[]>}
+ */
+export function nextEvent(service, event, matches = () => true) {
+    return within(`the event ${event}`, (resolve) => {
+        const off = service.on(event, (...args) => {
+            if (!matches(...args)) return;
+            off();
+            resolve(args);
         });
+    });
+}
+
+class TestServer {
+    /** How many connections there were. */
+    connectionCount = 0;
+    #listener;
+    #options;
+    /** @type {Arrivals<Connection>} */
+    #connections = new Arrivals('a connection');
+
+    /** @param {WebSocketServer} listener @param {ServerOptions} options */
+    constructor(listener, options) {
+        this.#listener = listener;
+        this.#options = options;
+        listener.on('connection', (socket, { url }) => this.#accept(socket, url ?? ''));
+    }
+
+    /** Of the page. */
+    get url() {
+        const { port } = /** @type {import('node:net').AddressInfo} */ (this.#listener.address());
+        return new URL(`http://127.0.0.1:${port}/`);
+    }
+
+    /** The connections, in the order in which they came. */
+    nextConnection() {
+        return this.#connections.next();
+    }
+
+    /** Cut all connections, and refuse new ones. */
+    async stop() {
+        const closed = new Promise((resolve) => this.#listener.close(resolve));
+        for (const client of this.#listener.clients) client.terminate();
+        await closed;
+    }
+
+    /** @param {WebSocket} socket @param {string} path */
+    #accept(socket, path) {
+        const { welcome, onConnection } = this.#options;
+        const connection = new Connection(socket, new URL(path, this.url));
+        this.connectionCount += 1;
+        if (welcome !== false) {
+            connection.send({ type: 'welcome', data: { ...WELCOME, ...welcome } });
+        }
+        onConnection?.(connection);
+        this.#connections.add(connection);
     }
 }
 
-/** The server's end of one connection. */
+/** The server's end of a connection. */
 class Connection {
-    /** Whether it answers pings. */
-    isSilent = false;
     #socket;
+    #isSilent = false;
     /** @type {Arrivals<any>} */
-    #frames = new Arrivals();
+    #frames;
+    /** @type {Arrivals<any>} */
+    #pings;
     /** @type {Arrivals<number>} */
-    #closes = new Arrivals();
+    #close;
 
     /** @param {WebSocket} socket @param {URL} url that the page asked for */
     constructor(socket, url) {
-        this.#socket = socket;
         this.url = url;
+        this.#socket = socket;
+        this.#frames = new Arrivals(`a frame on ${url.pathname}`);
+        this.#pings = new Arrivals(`a ping on ${url.pathname}`);
+        this.#close = new Arrivals(`the close of ${url.pathname}`);
         socket.on('message', (text) => this.#receive(JSON.parse(String(text))));
-        socket.on('close', (code) => this.#closes.add(code));
+        socket.on('close', (code) => this.#close.add(code));
     }
 
-    /** How many frames came that the test has not taken. */
-    get waitingFrames() {
-        return this.#frames.size;
-    }
-
-    /** The next frame of the page. Pings are answered, and not among them.
+    /** The frames of the page, in order, but for its pings.
      * @returns {Promise<any>} */
     nextFrame() {
-        return this.#frames.next(`a frame on ${this.url.pathname}`);
+        return this.#frames.next();
     }
 
-    /** The page's end of the connection, as a close code. */
-    closed() {
-        return this.#closes.next(`the close of ${this.url.pathname}`);
+    nextPing() {
+        return this.#pings.next();
     }
 
-    /** @param {object | string} frame a string is sent as it is */
+    /** @returns {Promise<number>} the code with which the connection ended */
+    nextClose() {
+        return this.#close.next();
+    }
+
+    /** @param {any} frame an object; a string is sent as it stands */
     send(frame) {
         this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
     }
@@ -105,67 +153,25 @@ class Connection {
         this.#socket.close(code, reason);
     }
 
-    /** As a lost network does: no close frame, the page sees 1006. */
+    /** End it as a lost network does: without a close frame. */
     cut() {
         this.#socket.terminate();
     }
 
-    /** From now on pings stay unanswered, as on a half-open connection. */
+    /** Answer no more pings, as at the far end of a half-open connection. */
     goSilent() {
-        this.isSilent = true;
+        this.#isSilent = true;
     }
 
     /** @param {any} frame */
     #receive(frame) {
-        if (frame.type !== 'ping') this.#frames.add(frame);
-        else if (!this.isSilent) this.send({ type: 'pong' });
+        if (frame.type !== 'ping') return this.#frames.add(frame);
+        if (!this.#isSilent) this.send({ type: 'pong' });
+        this.#pings.add(frame);
     }
 }
 
-/** What `startServer` returns. */
-class TestServer {
-    /** How many connections there were. */
-    connectionCount = 0;
-    #server;
-    #options;
-    /** @type {Arrivals<Connection>} */
-    #connections = new Arrivals();
-
-    /** @param {WebSocketServer} server @param {ServerOptions} options */
-    constructor(server, options) {
-        this.#server = server;
-        this.#options = options;
-        server.on('connection', (socket, request) => this.#accept(socket, request.url ?? ''));
-    }
-
-    get url() {
-        const { port } = /** @type {import('node:net').AddressInfo} */ (this.#server.address());
-        return new URL(`http://127.0.0.1:${port}/`);
-    }
-
-    /** The next connection of a page, in the order in which they came. */
-    nextConnection() {
-        return this.#connections.next('a connection');
-    }
-
-    /** Cut every connection and take no more. */
-    async stop() {
-        for (const client of this.#server.clients) client.terminate();
-        await new Promise((resolve) => this.#server.close(resolve));
-    }
-
-    /** @param {WebSocket} socket @param {string} path */
-    #accept(socket, path) {
-        this.connectionCount += 1;
-        const connection = new Connection(socket, new URL(path, this.url));
-        const { welcome = {}, onConnection } = this.#options;
-        if (welcome) connection.send({ type: 'welcome', data: { ...WELCOME, ...welcome } });
-        onConnection?.(connection);
-        this.#connections.add(connection);
-    }
-}
-
-/** ws throws an `error` that nobody listens to; a browser does not. */
+/** Without a listener for its `error`, ws throws; a browser does not. */
 class BrowserWebSocket extends WebSocket {
     /** @param {string} url */
     constructor(url) {
@@ -174,28 +180,49 @@ class BrowserWebSocket extends WebSocket {
     }
 }
 
-/**
- * @typedef {object} ServerOptions
- * @property {object | false} [welcome] members of the greeting that differ from the usual one, or
- *     false to send none
- * @property {(connection: Connection) => void} [onConnection] called for each at once
- * @property {number} [port] any free one by default
- */
+/** Things that come, for those who wait for them. @template T */
+class Arrivals {
+    /** @type {T[]} */
+    #arrived = [];
+    /** @type {((thing: T) => void)[]} */
+    #waiting = [];
+    #what;
+
+    /** @param {string} what they are */
+    constructor(what) {
+        this.#what = what;
+    }
+
+    /** @param {T} thing */
+    add(thing) {
+        const resolve = this.#waiting.shift();
+        if (resolve) resolve(thing);
+        else this.#arrived.push(thing);
+    }
+
+    /** @returns {Promise<T>} */
+    next() {
+        return within(this.#what, (resolve) => {
+            if (this.#arrived.length) resolve(/** @type {T} */ (this.#arrived.shift()));
+            else this.#waiting.push(resolve);
+        });
+    }
+}
 
 /**
- * Start a server, and make `WebSocket` and `location` those of a page that it serves.
- * @param {ServerOptions} [options]
+ * @template T
+ * @param {string} what is waited for
+ * @param {(resolve: (value: T) => void) => void} start
+ * @returns {Promise<T>}
  */
-export async function startServer(options = {}) {
-    const { port = 0 } = options;
-    const listener = new WebSocketServer({ host: '127.0.0.1', port });
-    await new Promise((resolve) => listener.once('listening', resolve));
-    const server = new TestServer(listener, options);
-    vi.stubGlobal('WebSocket', BrowserWebSocket);
-    vi.stubGlobal('location', server.url);
-    onTestFinished(async () => {
-        vi.unstubAllGlobals();
-        await server.stop();
+function within(what, start) {
+    // Made here, so that its stack shows the test that waits.
+    const late = new Error(`Waited ${DEADLINE / 1_000} s for ${what}.`);
+    return new Promise((resolve, reject) => {
+        const timer = setTimeout(() => reject(late), DEADLINE);
+        start((value) => {
+            clearTimeout(timer);
+            resolve(value);
+        });
     });
-    return server;
 }

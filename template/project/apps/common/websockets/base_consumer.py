@@ -1,12 +1,15 @@
 """The base of every feature's consumer: a connection's life, with hooks for subclasses."""
 
+import asyncio
 import logging
+import random
 from secrets import token_hex
 from typing import Any, ClassVar
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import Error as DatabaseError
 from pydantic import ValidationError
 
 from apps.common.websockets import protocol
@@ -14,11 +17,16 @@ from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.handlers import Handler, find_handlers
 from apps.common.websockets.hub import Event, get_hub
 from apps.common.websockets.inbox import Inbox
+from apps.common.websockets.limits import TokenBucket
 from apps.common.websockets.messages import Message, MessageError
 from apps.common.websockets.outbox import Outbox, Send
 from apps.common.websockets.protocol import CloseCode, Frame
+from apps.common.websockets.registry import get_registry
+from apps.common.websockets.serial import Serial
 
 logger = logging.getLogger(__name__)
+
+CONNECT = Frame("", None, None, {})  # stands in the inbox for the connection's beginning
 
 
 class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
@@ -29,17 +37,27 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     sent back as the answer; MessageError refuses. A connection survives whatever it is sent.
     """
 
+    max_bytes = 64 * 1024  # of one frame from a page; the server's own limit is in server.py
+    rate_per_second = 50  # frames from a page, pings included
+    burst = 200  # frames that may come at once; a page that goes on after as many refusals is closed, 4429
+    inbox_limit = 200  # frames that wait for a handler
+    outbox_bytes = 256 * 1024  # that wait for a slow reader, beyond what the server and the network hold
     heartbeat_seconds = 25  # how often the page pings, to find a dead connection
-    max_bytes = 64 * 1024  # of one frame from a page
-    inbox_limit = 100  # frames that wait for a handler
-    outbox_bytes = 256 * 1024  # that wait for a slow reader before it is let go
+    silent_seconds = 150  # without a frame until the page counts as gone; a hidden tab's timers run once a minute
+    recheck_seconds = 60  # how often is_allowed() is asked again
+    close_seconds = 2  # that closing a page that does not read may take before it is cut off
+    max_connections = 100  # of one user, in one process
 
     group_name: str | None = None
     handlers: ClassVar[dict[str, Handler]] = {}
+    _keeps_contract = True
+    _filters_broadcasts = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.handlers = find_handlers(cls)
+        cls._keeps_contract = cls.handle_message is BaseWebSocketConsumer.handle_message
+        cls._filters_broadcasts = cls.broadcast_message is not BaseWebSocketConsumer.broadcast_message
 
     # -----------------------------------------------------------------------------------------------------------------
     # For subclasses
@@ -52,16 +70,18 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         return user
 
     async def is_allowed(self) -> bool:
-        """Override to say who may connect; asked before any group is joined. By default: who is signed in."""
+        """Override to say who may connect. Asked before any group is joined, and every minute; by default: who is
+        signed in."""
         return self.user.is_authenticated
 
     async def connect(self) -> None:
         """Override to set `group_name`, then call super().connect(), which asks is_allowed() and joins the group."""
-        allowed = await self.is_allowed()
+        refused = await self._refusal()
         await self.accept()  # also to refuse: a page cannot read why a handshake failed
-        if not allowed:
-            await self.close(CloseCode.NOT_ALLOWED if self.user.is_authenticated else CloseCode.NOT_SIGNED_IN)
+        if refused:
+            await self.close(refused)
             return
+        await get_registry().add(self)
         if self.group_name:
             await self.join(self.group_name)
         await self._greet()
@@ -85,7 +105,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
 
     async def send_message(self, message: Message) -> None:
         """Send a message to this page alone."""
-        await self.send_json(message.frame())
+        await self.send_text(message.encode())
 
     async def join(self, group: str) -> None:
         """Receive another group's broadcasts too, until leave() or the end of the connection."""
@@ -102,121 +122,63 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     # -----------------------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
-        self.scope = scope
-        self._groups: set[str] = set()
-        self._outbox = Outbox(send, self.outbox_bytes, self._let_go)
-        self._inbox = Inbox(self._handle_safely, self.inbox_limit)
-        self._events = Inbox(self._handle_event, self.inbox_limit)
-        self._overrides_broadcast = type(self).broadcast_message is not BaseWebSocketConsumer.broadcast_message
-        code = CloseCode.FAILED
+        self._begin(scope, receive, send)
+        code: int = CloseCode.FAILED
         try:
-            while (message := await receive())["type"] != "websocket.disconnect":
-                if message["type"] == "websocket.connect":
-                    await self._connect_safely()
-                else:
-                    self._receive(message.get("text"))
-            code = message.get("code", 1005)
+            end = await self._inbox.run()
+            code = end.get("code") or 1005  # no code was given
         finally:
             await self._end(code)
 
-    async def base_send(self, message: dict[str, Any]) -> None:
-        """Where Channels' own send, accept and close lead."""
-        self._outbox.write(message)
-        await self._outbox.flushed()
+    def _begin(self, scope: Any, receive: Any, send: Send) -> None:
+        self.scope = scope
+        self._clock = asyncio.get_running_loop().time
+        self._send = send
+        self._is_accepted = False
+        self._groups: set[str] = set()
+        self._outbox = Outbox(send, self.outbox_bytes, self._let_go)
+        self._inbox: Inbox[Frame] = Inbox(receive, self._sort, self._handle_safely, self.inbox_limit)
+        self._events: Serial[Event] = Serial(self._handle_event, self.inbox_limit)
+        self.heard_at = self._clock()
+        self.check_at = self.heard_at + random.uniform(0, self.recheck_seconds)  # noqa: S311 - spreads the checks
+        self._bucket = TokenBucket(self.rate_per_second, self.burst, self.heard_at)
 
-    async def send_json(self, content: Any, close: bool = False) -> None:
-        """Send a frame to this page. Waits while the page reads too slowly."""
-        await self.base_send({"type": "websocket.send", "text": protocol.encode(content)})
-        if close:
-            await self.close()
-
-    def deliver(self, event: Event) -> None:
-        """Take an event of a group. Called by the hub."""
-        kind = event.content["type"].replace(".", "_")
-        if kind == "broadcast_message" and not self._overrides_broadcast and self._events.idle:
-            self._write(event.text)
-        elif not self._events.put(event):
-            self._let_go()
-
-    async def _connect_safely(self) -> None:
+    async def _connect(self) -> None:
         try:
             await self.connect()
         except StopConsumer:
-            pass
+            return
         except Exception:
             logger.exception("%s.connect() failed", type(self).__name__)
-            await self._fail()
+            if not self._is_accepted:
+                await self.accept()
+            await self.close(CloseCode.FAILED)
+
+    async def _refusal(self) -> CloseCode | None:
+        if not await self.is_allowed():
+            return CloseCode.NOT_ALLOWED if self.user.is_authenticated else CloseCode.NOT_SIGNED_IN
+        if self.user.is_authenticated and len(get_registry().of_user(str(self.user.pk))) >= self.max_connections:
+            return CloseCode.TOO_FAST
+        return None
 
     async def _greet(self) -> None:
         await self.send_json(protocol.welcome("", 0, None, self.heartbeat_seconds, self.max_bytes))
 
-    def _receive(self, text: str | None) -> None:
+    async def recheck(self, user: AbstractBaseUser | AnonymousUser) -> None:
+        """Ask is_allowed() again, about the user as of now. Called by the registry."""
+        self.check_at = self._clock() + self.recheck_seconds
+        self.scope["user"] = user
         try:
-            frame = protocol.parse(text, self.max_bytes)
-        except MessageError as error:
-            self._refuse(error)
-            return
-        if frame.type == "ping":
-            self._write(protocol.PONG)
-        elif not self._inbox.put(frame):
-            self._refuse(MessageError("overloaded", "too many messages wait to be handled", 1), frame.ref)
-
-    async def _handle_safely(self, frame: Frame) -> None:
-        try:
-            await self.handle_message(frame.content)
-        except MessageError as error:
-            self._refuse(error, frame.ref)
+            refused = None if await self.is_allowed() else CloseCode.NOT_ALLOWED
         except Exception:
-            incident = token_hex(4)
-            logger.exception("%s failed to handle %r (incident %s)", type(self).__name__, frame.type, incident)
-            self._refuse(MessageError("internal_error", f"something went wrong (incident {incident})"), frame.ref)
-
-    async def _handle(self, frame: Frame) -> None:
-        handler = self.handlers.get(frame.type)
-        if handler is None:
-            known = ", ".join(sorted(self.handlers)) or "none"
-            raise MessageError("unknown_type", f"{frame.type[:64]!r} is not known here; known are: {known}")
-        try:
-            data = handler.message.model_validate(frame.data)
-        except ValidationError as error:
-            raise MessageError("invalid_message", _explain(error)) from error
-        answer = await handler.function(self, data)
-        if answer is not None:
-            await self._answer(answer.frame(), frame.ref)
-        elif frame.ref is not None:
-            await self._answer({"type": f"{frame.type}_result", "data": {}}, frame.ref)
-
-    async def _answer(self, content: dict[str, Any], ref: str | int | None) -> None:
-        await self.send_json(content if ref is None else {"type": content["type"], "ref": ref, "data": content["data"]})
-
-    async def _handle_event(self, event: Event) -> None:
-        kind = event.content["type"].replace(".", "_")
-        try:
-            handler = getattr(self, kind, None)
-            if handler is None:
-                raise ValueError(f"{type(self).__name__} has no method {kind} for an event of this type")
-            await handler(event.content)
-        except Exception:
-            logger.exception("%s failed to handle the event %r", type(self).__name__, kind)
-
-    def _refuse(self, error: MessageError, ref: str | int | None = None) -> None:
-        self._write(protocol.encode(protocol.error_frame(error, ref)))
-
-    def _write(self, text: str) -> None:
-        self._outbox.write({"type": "websocket.send", "text": text})
-
-    def _let_go(self) -> None:
-        # It cannot keep up. What waits for it is of no use: it will reconnect.
-        self._outbox.discard()
-
-    async def _fail(self) -> None:
-        try:
-            await self.close(CloseCode.FAILED)
-        except Exception:
-            logger.debug("Too late to close", exc_info=True)
+            logger.exception("%s.is_allowed() failed", type(self).__name__)
+            refused = CloseCode.FAILED  # it comes back, and is asked again
+        if refused:
+            signed_out = refused is CloseCode.NOT_ALLOWED and not user.is_authenticated
+            await self.close(CloseCode.NOT_SIGNED_IN if signed_out else refused)
 
     async def _end(self, code: int) -> None:
-        await self._inbox.close()
+        await get_registry().remove(self)
         await self._events.close()
         for group in list(self._groups):
             await self.leave(group)
@@ -229,7 +191,133 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         finally:
             self._outbox.discard()
 
+    # -----------------------------------------------------------------------------------------------------------------
+    # In: frames of the page
+    # -----------------------------------------------------------------------------------------------------------------
 
-def _explain(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)[:3]
-    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}" for problem in problems)
+    def _sort(self, message: Any) -> Frame | None:
+        # Sees every message at once; what it returns is handled in its turn.
+        if message["type"] == "websocket.connect":
+            return CONNECT
+        self.heard_at = self._clock()
+        if wait := self._bucket.take(self.heard_at):
+            self._slow_down(wait)
+            return None
+        try:
+            frame = protocol.parse(message.get("text"), self.max_bytes)
+        except MessageError as error:
+            self._refuse(error)
+            return None
+        return self._admit(frame)
+
+    def _admit(self, frame: Frame) -> Frame | None:
+        if frame.type == "ping":
+            self._write(protocol.PONG)
+        elif self._inbox.is_full:
+            self._refuse(MessageError("overloaded", "too many messages wait to be handled", 1), frame.ref)
+        else:
+            return frame
+        return None
+
+    def _slow_down(self, wait: float) -> None:
+        if self._bucket.is_flooded:
+            self._outbox.write({"type": "websocket.close", "code": CloseCode.TOO_FAST})
+        else:
+            self._refuse(MessageError("rate_limited", f"more than {self.rate_per_second} messages a second", wait))
+
+    async def _handle_safely(self, frame: Frame) -> None:
+        if frame is CONNECT:
+            await self._connect()
+            return
+        try:
+            await (self._handle(frame) if self._keeps_contract else self.handle_message(frame.content))
+        except MessageError as error:
+            self._refuse(error, frame.ref)
+        except Exception as error:
+            incident = token_hex(4)
+            logger.exception("%s failed to handle %r (incident %s)", type(self).__name__, frame.type, incident)
+            self._refuse(MessageError("internal_error", f"something went wrong (incident {incident})"), frame.ref)
+            if isinstance(error, DatabaseError):
+                await get_registry().close_old_connections()
+
+    async def _handle(self, frame: Frame) -> None:
+        handler = self.handlers.get(frame.type)
+        if handler is None:
+            known = ", ".join(sorted(self.handlers)) or "none"
+            raise MessageError("unknown_type", f"{frame.type[:64]!r} is not known here; known are: {known}")
+        try:
+            data = handler.message.model_validate(frame.data)
+        except ValidationError as error:
+            raise MessageError("invalid_message", protocol.explain(error)) from error
+        answer = await handler.function(self, data)
+        if answer is not None:
+            await self.send_text(answer.encode(frame.ref))
+        elif frame.ref is not None:
+            await self.send_json({"type": f"{frame.type}_result", "ref": frame.ref, "data": {}})
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Out: everything goes through the outbox
+    # -----------------------------------------------------------------------------------------------------------------
+
+    async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
+        """Accept the connection. super().connect() does."""
+        await super().accept(subprotocol, headers)
+        self._is_accepted = True
+
+    async def base_send(self, message: dict[str, Any]) -> None:
+        """Where Channels' own send(), accept() and close() lead. Waits while the page reads too slowly."""
+        self._outbox.write(message)
+        if self._outbox.is_busy:
+            await self._outbox.flushed()
+
+    async def send_json(self, content: Any, close: bool = False) -> None:
+        """Send a frame to this page."""
+        await self.send_text(protocol.encode(content))
+        if close:
+            await self.close()
+
+    async def send_text(self, text: str) -> None:
+        """Send an encoded frame to this page. Waits while the page reads too slowly."""
+        self._write(text)
+        if self._outbox.is_busy:
+            await self._outbox.flushed()
+
+    def deliver(self, event: Event) -> None:
+        """Take an event of a group, without waiting. Called by the hub."""
+        if event.kind == "broadcast_message" and self._events.is_idle and not self._filters_broadcasts:
+            self._write(event.text)
+        elif not self._events.put(event):
+            self._let_go()
+
+    async def _handle_event(self, event: Event) -> None:
+        handler = getattr(self, event.kind, None)
+        try:
+            if handler is None:
+                raise ValueError(f"{type(self).__name__} has no method {event.kind} for an event of that type")
+            await handler(event.content)
+        except Exception:
+            logger.exception("%s failed to handle the event %r", type(self).__name__, event.kind)
+
+    def _refuse(self, error: MessageError, ref: protocol.Ref = None) -> None:
+        self._write(protocol.encode(protocol.answer(protocol.refusal(error), ref)))
+
+    def _write(self, text: str) -> None:
+        self._outbox.write({"type": "websocket.send", "text": text})
+
+    def _let_go(self) -> None:
+        # It cannot keep up. What waits for it is of no use: it comes back, and gets what it missed.
+        self._outbox.discard()
+        get_registry().spawn(self._cut_off())
+
+    async def _cut_off(self) -> None:
+        logger.warning("A page of %s reads too slowly and is closed", type(self).__name__)
+        for group in list(self._groups):
+            await self.leave(group)
+        try:
+            async with asyncio.timeout(self.close_seconds):
+                await self._send({"type": "websocket.close", "code": CloseCode.TRY_LATER})
+        except (TimeoutError, OSError):
+            # ASGI has no way to abort; uvicorn's `send` belongs to an object that has its transport.
+            transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+            if transport:
+                transport.abort()

@@ -1,4 +1,4 @@
-"""What a WebSocket passes before it reaches a consumer, and what it meets if there is none."""
+"""What a WebSocket meets before a consumer, and where there is none."""
 
 import logging
 from typing import Any
@@ -24,7 +24,7 @@ class OriginGate:
         self.application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        origin = next((value for key, value in scope["headers"] if key == b"origin"), b"").decode("latin-1")
         if is_allowed_origin(origin):
             await self.application(scope, receive, send)
             return
@@ -37,7 +37,10 @@ def is_allowed_origin(origin: str) -> bool:
     """Whether a page of this origin may connect. A client without an origin is no browser, and carries no cookies."""
     if not origin:
         return True
-    host = urlsplit(origin).hostname or ""
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:  # such as http://[
+        return False
     hosts = settings.ALLOWED_HOSTS or (LOCAL_HOSTS if settings.DEBUG else [])
     return validate_host(f"[{host}]" if ":" in host else host, hosts)
 

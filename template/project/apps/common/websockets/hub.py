@@ -22,6 +22,7 @@ class Event:
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
+        self.kind: str = content["type"].replace(".", "_")  # the method that handles it, as Channels has it
 
     @cached_property
     def text(self) -> str:

@@ -4,6 +4,7 @@ import re
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
 # Frames of the protocol itself; no feature may use them.
 RESERVED_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "draining", "message"})
@@ -12,11 +13,11 @@ RESERVED_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "drain
 class Message(BaseModel):
     """One kind of message. Its type on the wire is the class's name in snake_case: PlaceOrder is "place_order".
 
-    Declare the fields of the frame's "data" as Pydantic does; unknown fields are refused. Subclass it for a message
-    that you can use, so that a base class of your own needs no type: `class Priced(Message, abstract=True)`.
+    Declare the fields of the frame's "data" as Pydantic does. Unknown fields are refused, and so are numbers that JSON
+    cannot carry. A base class of your own that is no message itself says so: `class Priced(Message, abstract=True)`.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     message_type: ClassVar[str] = ""
 
@@ -30,6 +31,11 @@ class Message(BaseModel):
     def frame(self) -> dict[str, Any]:
         """The frame as sent: {"type": …, "data": {…}}."""
         return {"type": self.message_type, "data": self.model_dump(mode="json")}
+
+    def encode(self, ref: str | int | None = None) -> str:
+        """The frame as text, with the ref of the request that it answers."""
+        reference = "" if ref is None else f'"ref":{to_json(ref).decode()},'
+        return f'{{"type":"{self.message_type}",{reference}"data":{self.model_dump_json()}}}'
 
 
 class MessageError(Exception):

@@ -21,27 +21,25 @@ class Outbox:
         self._send = send
         self._limit_bytes = limit_bytes
         self._on_overflow = on_overflow
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[dict[str, Any]] | None = None  # made for the few that need one
         self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
     def write(self, message: dict[str, Any]) -> None:
-        """Send now, or as soon as what was written before is sent. Never waits; raises what the server raises."""
+        """Send now, or as soon as what was written before is sent. After a close, nothing is sent."""
         if self._closed:
             return
+        self._closed = message["type"] == "websocket.close"
         if self._task:
             self._enqueue(message)
-            return
-        sending = self._send(message)
-        if not isinstance(sending, Coroutine):  # some servers return another awaitable
-            self._task = asyncio.create_task(self._drain(_await(sending)))
-            return
-        try:
-            pending = sending.send(None)
-        except StopIteration:
-            return
-        self._task = asyncio.create_task(self._drain(_resume(sending, pending)))
+        else:
+            self._begin(message)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the page reads too slowly just now."""
+        return self._task is not None
 
     async def flushed(self) -> None:
         """Return when everything written so far is sent or discarded."""
@@ -49,15 +47,31 @@ class Outbox:
             await asyncio.wait([self._task])
 
     def discard(self) -> None:
-        """Drop what waits and send nothing from now on."""
+        """Drop what waits, and send nothing from now on."""
         self._closed = True
-        self._waiting.clear()
+        self._waiting = None
         if self._task:
             self._task.cancel()
 
+    def _begin(self, message: dict[str, Any]) -> None:
+        sending = self._send(message)
+        if not isinstance(sending, Coroutine):  # some servers return another awaitable
+            self._task = asyncio.create_task(self._drain(sending))
+            return
+        try:
+            pending = sending.send(None)
+        except StopIteration:
+            return
+        except OSError:
+            self._closed = True  # the peer has gone; the server tells the consumer with a disconnect
+            return
+        self._task = asyncio.create_task(self._drain(_resume(sending, pending)))
+
     def _enqueue(self, message: dict[str, Any]) -> None:
-        self._waiting_bytes += len(message.get("text") or "")
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(message)
+        self._waiting_bytes += len(message.get("text") or "")
         if self._waiting_bytes > self._limit_bytes:
             self._on_overflow()
 
@@ -69,13 +83,9 @@ class Outbox:
                 self._waiting_bytes -= len(message.get("text") or "")
                 await self._send(message)
         except OSError:
-            self._closed = True  # the peer has gone; the server tells the consumer with a disconnect
+            self._closed = True
         finally:
             self._task = None
-
-
-async def _await(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 @types.coroutine

@@ -4,38 +4,40 @@ A frame is a JSON object {"type": …, "data": …}. A request's "ref" is repeat
 number in its group's stream.
 """
 
-import json
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Never
+from typing import Any, NamedTuple, TypeAlias
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from apps.common.websockets.messages import MessageError
 
-MAX_REF_LENGTH = 64
+MAX_REF_LENGTH = 64  # characters
+
+Ref: TypeAlias = str | int | None
 
 
 class CloseCode(IntEnum):
     """Why the server closed. 44xx is the page's fault and final, but for SILENT and TOO_FAST; the rest reconnects."""
 
-    REVOKED = 3000  # signed out, or no longer allowed: the reconnect learns which
+    FAILED = 1011
+    RESTARTING = 1012
+    TRY_LATER = 1013  # the page reads too slowly, or a server behind this one is away
+    SIGNED_OUT = 3000  # perhaps: the reconnect finds out
     NOT_SIGNED_IN = 4401
     NOT_ALLOWED = 4403
     NO_SUCH_PATH = 4404
     SILENT = 4408
     TOO_FAST = 4429
-    FAILED = 1011
-    RESTARTING = 1012
-    TRY_LATER = 1013
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A frame from a page, of the right form; whether its type and data make sense is the consumer's to say."""
 
     type: str
     data: Any
-    ref: str | int | None
-    content: dict[str, Any]
+    ref: Ref
+    content: dict[str, Any]  # all of it
 
 
 def parse(text: str | None, max_bytes: int) -> Frame:
@@ -46,8 +48,8 @@ def parse(text: str | None, max_bytes: int) -> Frame:
     if len(text) * 4 > max_bytes and len(text.encode(errors="surrogatepass")) > max_bytes:
         raise MessageError("too_large", f"a frame may have {max_bytes} bytes")
     try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        content = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
         raise MessageError("invalid_json", f"not JSON: {error}") from error
     if not isinstance(content, dict):
         raise MessageError("invalid_message", 'a frame is a JSON object: {"type": …, "data": …}')
@@ -58,32 +60,40 @@ def parse(text: str | None, max_bytes: int) -> Frame:
 
 
 def encode(content: Any) -> str:
-    """JSON as sent: compact, and with ASCII alone, so that no lone surrogate can break a server."""
-    return _ENCODER.encode(content)
+    """JSON as sent. Raises ValueError for what JSON cannot carry, such as NaN, and for an unknown type."""
+    text = to_json(content).decode()
+    if "NaN" in text or "Infinity" in text:  # seldom, and then perhaps only within a string
+        from_json(text, allow_inf_nan=False)
+    return text
 
 
 def welcome(epoch: str, seq: int, recovered: bool | None, heartbeat: float, max_bytes: int) -> dict[str, Any]:
-    """The greeting after accept. heartbeat in seconds; recovered: see the module streams."""
+    """The greeting after accept. heartbeat in seconds; recovered: whether what the page missed will follow."""
     position = {"epoch": epoch, "seq": seq, "recovered": recovered}
     return {"type": "welcome", "data": {**position, "heartbeat": heartbeat, "max_bytes": max_bytes}}
 
 
-def error_frame(error: MessageError, ref: str | int | None = None) -> dict[str, Any]:
+def answer(content: dict[str, Any], ref: Ref) -> dict[str, Any]:
+    """A frame with the ref of the request that it answers, if that had one."""
+    return content if ref is None else {"type": content["type"], "ref": ref, "data": content["data"]}
+
+
+def refusal(error: MessageError) -> dict[str, Any]:
     """What a page gets instead of an answer."""
     data: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.retry_after is not None:
         data["retry_after"] = error.retry_after
-    return {"type": "error", "data": data} if ref is None else {"type": "error", "ref": ref, "data": data}
+    return {"type": "error", "data": data}
+
+
+def explain(error: ValidationError) -> str:
+    """The first three problems of a message's data, for people, without repeating what was sent."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)[:3]
+    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}" for problem in problems)
 
 
 PONG = '{"type":"pong"}'
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-
 
 def _is_ref(ref: object) -> bool:
     return isinstance(ref, int) or (isinstance(ref, str) and len(ref) <= MAX_REF_LENGTH)
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON number")

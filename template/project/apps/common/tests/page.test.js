@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { watchPage } from '/static/js/services/page.js';
+
+describe('watchPage', () => {
+    const callback = vi.fn();
+    /** @type {EventTarget} */
+    let page;
+
+    beforeEach(() => {
+        page = new EventTarget();
+        callback.mockReset();
+        vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+        vi.stubGlobal('document', { visibilityState: 'visible' });
+    });
+    afterEach(() => void vi.unstubAllGlobals());
+
+    it.each(['online', 'visibilitychange', 'resume', 'pageshow'])('%s brings it back', (name) => {
+        watchPage(callback);
+        page.dispatchEvent(new Event(name));
+        expect(callback.mock.calls).toEqual([[false]]);
+    });
+
+    it('pagehide makes it leave', () => {
+        watchPage(callback);
+        page.dispatchEvent(new Event('pagehide'));
+        expect(callback.mock.calls).toEqual([[true]]);
+    });
+
+    it('does not call a tab back that is hidden', () => {
+        vi.stubGlobal('document', { visibilityState: 'hidden' });
+        watchPage(callback);
+        page.dispatchEvent(new Event('visibilitychange'));
+        expect(callback).not.toHaveBeenCalled();
+    });
+
+    it('removes all that it added', () => {
+        const undo = watchPage(callback);
+        undo();
+        for (const name of ['online', 'visibilitychange', 'resume', 'pageshow', 'pagehide']) {
+            page.dispatchEvent(new Event(name));
+        }
+        expect(callback).not.toHaveBeenCalled();
+    });
+
+    it('watches nothing where there is no page', () => {
+        vi.stubGlobal('addEventListener', undefined);
+        expect(() => watchPage(callback)()).not.toThrow();
+    });
+});

@@ -1,0 +1,673 @@
+import { createServer } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { BaseWebSocketService } from '/static/js/services/websocket.js';
+import { nextEvent, startServer } from './websocket_server.js';
+
+// Attempts follow within milliseconds, and each goes by its count alone.
+const FAST = { minDelay: 2, maxDelay: 4 };
+
+/** @param {Partial<ConstructorParameters<typeof BaseWebSocketService>[0]>} [options] */
+function makeService(options) {
+    const service = new BaseWebSocketService({ endpoint: '/ws/orders/1/', ...FAST, ...options });
+    /** @type {[status: string, details: any][]} */
+    const statuses = [];
+    /** @type {any[]} */
+    const errors = [];
+    service.on('connectionStatus', (...args) => statuses.push(args));
+    service.on('error', (error) => errors.push(error));
+    onTestFinished(() => service.close());
+    return Object.assign(service, { statuses, errors });
+}
+
+/** A service, connected. @param {Parameters<typeof makeService>[0]} [options] @param {object} [welcome] */
+async function connected(options, welcome) {
+    const server = await startServer({ welcome });
+    const service = makeService(options);
+    // The first answer to a ping shows that the greeting was read.
+    const greeted = nextEvent(service, 'latency');
+    await service.connect();
+    const connection = await server.nextConnection();
+    await greeted;
+    return { server, service, connection };
+}
+
+/** @param {BaseWebSocketService} service @param {string} status */
+const nextStatus = (service, status) =>
+    nextEvent(service, 'connectionStatus', (is) => is === status);
+
+/** A port at which nothing is. */
+async function deadPort() {
+    const listener = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => listener.once('listening', resolve));
+    const { port } = /** @type {import('node:net').AddressInfo} */ (listener.address());
+    await new Promise((resolve) => listener.close(resolve));
+    return port;
+}
+
+afterEach(() => {
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+});
+
+describe('connect', () => {
+    it('resolves when the connection is open', async () => {
+        const { service } = await connected();
+        expect([service.isConnected, service.status]).toEqual([true, 'connected']);
+    });
+
+    it('works with a server that sends no greeting', async () => {
+        const server = await startServer({ welcome: false });
+        const service = makeService();
+        await service.connect();
+        service.send({ type: 'place_order' });
+        expect(await (await server.nextConnection()).nextFrame()).toEqual({ type: 'place_order' });
+    });
+
+    it('makes one connection, however often it is called', async () => {
+        const { server, service } = await connected();
+        await Promise.all([service.connect(), service.connect()]);
+        expect(server.connectionCount).toBe(1);
+    });
+
+    it('tells each status', async () => {
+        const { service } = await connected();
+        service.close();
+        expect(service.statuses).toEqual([
+            ['connecting', { attempt: 0 }],
+            ['connected', { attempt: 0 }],
+            ['disconnected', { attempt: 0 }],
+        ]);
+    });
+
+    it('asks a function for the endpoint before each attempt', async () => {
+        const server = await startServer();
+        const endpoint = vi.fn(async () => `/ws/orders/${endpoint.mock.calls.length}/`);
+        const service = makeService({ endpoint });
+        await service.connect();
+        const connection = await server.nextConnection();
+        expect(connection.url.pathname).toBe('/ws/orders/1/');
+        connection.cut();
+        expect((await server.nextConnection()).url.pathname).toBe('/ws/orders/2/');
+    });
+
+    it('counts an endpoint that cannot be had as a failed attempt', async () => {
+        await startServer();
+        const endpoint = vi.fn().mockRejectedValue(new Error('no token'));
+        const service = makeService({ endpoint, maxAttempts: 1 });
+        await expect(service.connect()).rejects.toMatchObject({
+            code: 'gave_up',
+            message: 'no token',
+        });
+        expect(endpoint).toHaveBeenCalledTimes(2);
+    });
+
+    it('opens no socket if it was closed before the endpoint was known', async () => {
+        const server = await startServer();
+        /** @type {(endpoint: string) => void} */
+        let answer = () => {};
+        const service = makeService({
+            endpoint: () => new Promise((resolve) => (answer = resolve)),
+        });
+        const connecting = service.connect();
+        const socket = vi.spyOn(globalThis, 'WebSocket');
+        service.close();
+        answer('/ws/orders/1/');
+        await expect(connecting).rejects.toMatchObject({ code: 'closed' });
+        expect([socket.mock.calls.length, server.connectionCount]).toEqual([0, 0]);
+    });
+
+    it('gives up a server that accepts no connection in time', async () => {
+        await startServer();
+        const mute = createServer().listen(0, '127.0.0.1');
+        await new Promise((resolve) => mute.once('listening', resolve));
+        onTestFinished(() => void mute.close());
+        const { port } = /** @type {import('node:net').AddressInfo} */ (mute.address());
+        const endpoint = `ws://127.0.0.1:${port}/`;
+        const service = makeService({ endpoint, connectTimeout: 20, maxAttempts: 0 });
+        await expect(service.connect()).rejects.toThrow('No connection in time.');
+    });
+
+    it('leaves no unhandled rejection when nobody awaits it', async () => {
+        await startServer();
+        const unhandled = vi.fn();
+        process.on('unhandledRejection', unhandled);
+        onTestFinished(() => void process.off('unhandledRejection', unhandled));
+        const endpoint = `ws://127.0.0.1:${await deadPort()}/`;
+        const service = makeService({ endpoint, maxAttempts: 0 });
+        service.connect();
+        await nextStatus(service, 'error');
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(unhandled).not.toHaveBeenCalled();
+    });
+});
+
+describe('reconnecting', () => {
+    it('tells when, why and which attempt', async () => {
+        const { service, connection } = await connected({ minDelay: 100 });
+        const waiting = nextStatus(service, 'disconnected');
+        connection.close(1011, 'oops');
+        const [, { delay, ...details }] = await waiting;
+        expect(details).toEqual({ attempt: 1, code: 1011, reason: 'oops' });
+        expect(delay).toBeGreaterThanOrEqual(2); // half of maxDelay
+    });
+
+    it.each([1000, 1001, 1011, 1012, 1013, 4000, 4408, 4429, 4500])(
+        'comes back after %i',
+        async (code) => {
+            vi.spyOn(Math, 'random').mockReturnValue(0);
+            const { server, service, connection } = await connected();
+            const back = nextStatus(service, 'connected');
+            connection.close(code);
+            await back;
+            expect([server.connectionCount, service.errors]).toEqual([2, []]);
+        },
+    );
+
+    it.each([1002, 1003, 1007, 1008, 1009, 1010, 4400, 4401, 4403, 4404])(
+        'ends with %i',
+        async (code) => {
+            const { service, connection } = await connected();
+            vi.useFakeTimers();
+            const refused = nextStatus(service, 'error');
+            connection.close(code, 'no');
+            expect((await refused)[1]).toEqual({ attempt: 0, code, reason: 'no' });
+            expect(service.errors).toMatchObject([{ code, message: 'no' }]);
+            await connection.nextClose();
+            expect(vi.getTimerCount()).toBe(0);
+        },
+    );
+
+    it('gives up a server that accepts and then closes, after five attempts', async () => {
+        const server = await startServer({ onConnection: (connection) => connection.close(1011) });
+        const service = makeService();
+        service.connect();
+        await nextStatus(service, 'error');
+        expect(server.connectionCount).toBe(6);
+        expect(service.errors).toMatchObject([{ code: 'gave_up' }]);
+        expect(service.statuses.map(([, { attempt }]) => attempt).at(-1)).toBe(5);
+    });
+
+    it('counts the attempts anew after a stable connection', async () => {
+        const server = await startServer();
+        const service = makeService({ maxAttempts: 1, stableAfter: 0 });
+        service.connect();
+        for (let i = 0; i < 4; i += 1) (await server.nextConnection()).cut();
+        expect(server.connectionCount).toBe(4);
+    });
+
+    it('rejects connect() with the final error', async () => {
+        await startServer();
+        const endpoint = `ws://127.0.0.1:${await deadPort()}/`;
+        const service = makeService({ endpoint, maxAttempts: 2 });
+        await expect(service.connect()).rejects.toMatchObject({ code: 'gave_up' });
+        expect(service.status).toBe('error');
+    });
+
+    it.each(/** @type {const} */ (['connect', 'retry']))('%s() starts again', async (method) => {
+        const { server, service, connection } = await connected();
+        const refused = nextStatus(service, 'error');
+        connection.close(4401);
+        await refused;
+        await service[method]();
+        expect([service.status, server.connectionCount]).toEqual(['connected', 2]);
+    });
+
+    it('retry() does not wait for the next attempt', async () => {
+        const { service, connection } = await connected({ minDelay: 60_000, maxDelay: 60_000 });
+        const waiting = nextStatus(service, 'disconnected');
+        connection.cut();
+        await waiting;
+        await service.retry();
+        expect(service.statuses.at(-1)).toEqual(['connected', { attempt: 0 }]);
+    });
+
+    it('retry() leaves an open connection alone', async () => {
+        const { server, service } = await connected();
+        await service.retry();
+        expect(server.connectionCount).toBe(1);
+    });
+
+    it('close() ends all attempts', async () => {
+        const { service, connection } = await connected({ minDelay: 60_000, maxDelay: 60_000 });
+        vi.useFakeTimers();
+        const waiting = nextStatus(service, 'disconnected');
+        connection.cut();
+        await waiting;
+        expect(vi.getTimerCount()).toBe(1);
+        service.close();
+        service.close();
+        expect([vi.getTimerCount(), service.status]).toEqual([0, 'disconnected']);
+    });
+
+    it('close() tells the server at once', async () => {
+        const { service, connection } = await connected();
+        service.close();
+        expect(await connection.nextClose()).toBe(1005);
+    });
+});
+
+describe('the page', () => {
+    /** @type {EventTarget} */
+    let page;
+    const dispatch = (/** @type {string} */ name) => page.dispatchEvent(new Event(name));
+
+    beforeEach(() => {
+        page = new EventTarget();
+        vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+        onTestFinished(() => void vi.unstubAllGlobals());
+    });
+
+    it('starts afresh what gave up', async () => {
+        const { service, connection } = await connected({ maxAttempts: 0 });
+        const failed = nextStatus(service, 'error');
+        connection.cut();
+        await failed;
+        const back = nextStatus(service, 'connected');
+        dispatch('online');
+        expect((await back)[1]).toEqual({ attempt: 0 });
+    });
+
+    it('does not ask again where it was refused', async () => {
+        const { service, connection } = await connected();
+        const refused = nextStatus(service, 'error');
+        connection.close(4403);
+        await refused;
+        dispatch('online');
+        expect(service.status).toBe('error');
+    });
+
+    it('does not open what was closed', async () => {
+        const { service } = await connected();
+        service.close();
+        dispatch('online');
+        expect(service.status).toBe('disconnected');
+    });
+
+    it('probes an open connection instead of dropping it', async () => {
+        const { server, service, connection } = await connected();
+        await connection.nextPing();
+        dispatch('pageshow');
+        await connection.nextPing();
+        expect([service.status, server.connectionCount]).toEqual(['connected', 1]);
+    });
+
+    it('drops a connection that does not answer the probe', async () => {
+        const { server, service, connection } = await connected({ pongTimeout: 20 });
+        connection.goSilent();
+        dispatch('online');
+        const [, { code }] = await nextStatus(service, 'disconnected');
+        expect(code).toBe(1006);
+        await server.nextConnection();
+    });
+
+    it('closes when it is hidden by another, and connects when it is shown again', async () => {
+        const { server, service, connection } = await connected();
+        dispatch('pagehide');
+        expect(service.status).toBe('disconnected');
+        await connection.nextClose();
+        dispatch('pageshow');
+        await server.nextConnection();
+        await service.connect();
+        expect(service.statuses.at(-1)).toEqual(['connected', { attempt: 0 }]);
+    });
+});
+
+describe('the position', () => {
+    const position = { epoch: 'k3x', seq: 17 };
+
+    /** What the page asks when it connects again. @param {Awaited<ReturnType<typeof connected>>} all */
+    async function askedAgain({ server, service, connection }) {
+        const greeted = nextEvent(service, 'latency');
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        connection.cut();
+        const { search } = (await server.nextConnection()).url;
+        await greeted;
+        return search;
+    }
+
+    it('is not given by a page that has none', async () => {
+        const { connection } = await connected();
+        expect(connection.url.search).toBe('');
+    });
+
+    it('starts with the one that is rendered into the page', async () => {
+        const { connection } = await connected({ position });
+        expect(connection.url.search).toBe('?epoch=k3x&seq=17');
+    });
+
+    it('starts with the greeting where there is none', async () => {
+        const all = await connected({}, position);
+        expect(await askedAgain(all)).toBe('?epoch=k3x&seq=17');
+    });
+
+    it('advances with numbered frames alone', async () => {
+        const all = await connected({ position });
+        all.connection.send({ type: 'status_update', seq: 18 });
+        all.connection.send({ type: 'status_update' });
+        expect(await askedAgain(all)).toBe('?epoch=k3x&seq=18');
+    });
+
+    it('is not that of a greeting which the missed frames follow', async () => {
+        const all = await connected({ position }, { epoch: 'k3x', seq: 21, recovered: true });
+        expect(await askedAgain(all)).toBe('?epoch=k3x&seq=17');
+    });
+
+    it('is that of a greeting which says that frames are lost, and the page is told', async () => {
+        const welcome = { epoch: 'm9a', seq: 3, recovered: false };
+        const server = await startServer({ welcome });
+        const service = makeService({ position });
+        const told = nextEvent(service, 'resync');
+        service.connect();
+        expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
+        const connection = await server.nextConnection();
+        expect(await askedAgain({ server, service, connection })).toBe('?epoch=m9a&seq=3');
+    });
+
+    it('is that of a resync, and the page is told', async () => {
+        const all = await connected({ position });
+        const told = nextEvent(all.service, 'resync');
+        all.connection.send({ type: 'resync', data: { epoch: 'm9a', seq: 3 } });
+        expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
+        all.connection.send({ type: 'status_update', seq: 4 });
+        expect(await askedAgain(all)).toBe('?epoch=m9a&seq=4');
+    });
+
+    it('leaves the object of the options alone', async () => {
+        const own = { ...position };
+        const { service, connection } = await connected({ position: own });
+        connection.send({ type: 'status_update', seq: 18 });
+        await nextEvent(service, 'status_update');
+        expect(own).toEqual(position);
+    });
+});
+
+describe('frames that come', () => {
+    it('are events of their type', async () => {
+        const { service, connection } = await connected();
+        const frame = { type: 'status_update', data: { ok: true } };
+        connection.send(frame);
+        expect(await nextEvent(service, 'status_update')).toEqual([frame]);
+    });
+
+    it('are not the protocol’s own', async () => {
+        const { service, connection } = await connected();
+        const handled = vi.spyOn(service, 'handleMessage');
+        for (const type of ['welcome', 'pong', 'resync']) connection.send({ type, data: {} });
+        connection.send({ type: 'status_update' });
+        await nextEvent(service, 'status_update');
+        expect(handled.mock.calls).toEqual([[{ type: 'status_update' }]]);
+    });
+
+    it('do not stop when one of them cannot be handled', async () => {
+        const report = vi.spyOn(console, 'error').mockImplementation(() => {});
+        const { service, connection } = await connected();
+        const fault = new Error('of a handler');
+        vi.spyOn(service, 'handleMessage').mockImplementationOnce(() => {
+            throw fault;
+        });
+        connection.send({ type: 'first' });
+        connection.send({ type: 'second' });
+        await nextEvent(service, 'second');
+        expect(report).toHaveBeenCalledWith(fault);
+    });
+
+    it('are an error when they are not JSON, and the connection goes on', async () => {
+        const { service, connection } = await connected();
+        connection.send('<html>');
+        connection.send({ type: 'status_update' });
+        await nextEvent(service, 'status_update');
+        expect(service.errors).toMatchObject([{ code: 'invalid_json' }]);
+    });
+
+    it('are an error with what the server says of it', async () => {
+        const { service, connection } = await connected();
+        const data = { code: 'rate_limited', message: 'Slow down.', retry_after: 2 };
+        connection.send({ type: 'error', data });
+        await nextEvent(service, 'error');
+        expect(service.errors).toMatchObject([{ code: data.code, message: data.message, data }]);
+    });
+});
+
+describe('messages that go', () => {
+    it('wait for the connection, and keep their order', async () => {
+        const server = await startServer();
+        const service = makeService();
+        service.on('connectionStatus', (status) => {
+            if (status === 'connected') service.send({ type: 'third' });
+        });
+        service.send({ type: 'first' });
+        service.send({ type: 'second' });
+        service.connect();
+        const connection = await server.nextConnection();
+        const frames = [];
+        for (let i = 0; i < 3; i += 1) frames.push((await connection.nextFrame()).type);
+        expect(frames).toEqual(['first', 'second', 'third']);
+    });
+
+    it('wait while a connection closes', async () => {
+        const server = await startServer();
+        /** @type {WebSocket[]} */
+        const sockets = [];
+        const Recorded = class extends WebSocket {
+            /** @param {string} url */
+            constructor(url) {
+                super(url);
+                sockets.push(this);
+            }
+        };
+        vi.stubGlobal('WebSocket', Recorded);
+        const service = makeService();
+        await service.connect();
+        await server.nextConnection();
+        sockets[0].close();
+        expect([service.status, service.isConnected]).toEqual(['connected', false]);
+        service.send({ type: 'place_order' });
+        const connection = await server.nextConnection();
+        expect(await connection.nextFrame()).toEqual({ type: 'place_order' });
+    });
+
+    it('are an error when too many wait', () => {
+        const service = makeService({ queueLimit: 1 });
+        service.send({ type: 'first' });
+        service.send({ type: 'second' });
+        expect(service.errors).toMatchObject([{ code: 'queue_full', data: { type: 'second' } }]);
+    });
+
+    it('are an error when they waited too long', () => {
+        vi.useFakeTimers();
+        const service = makeService();
+        service.send({ type: 'first' });
+        vi.advanceTimersByTime(30_000);
+        expect(service.errors).toMatchObject([{ code: 'queue_expired', data: { type: 'first' } }]);
+    });
+
+    it('are an error when the page closes the connection before', () => {
+        const service = makeService();
+        service.send({ type: 'first' });
+        service.close();
+        expect(service.errors).toMatchObject([{ code: 'closed', data: { type: 'first' } }]);
+    });
+
+    it('are not sent when they are larger than the greeting allows', async () => {
+        const { service, connection } = await connected({}, { max_bytes: 30 });
+        service.send({ type: 'a', data: '€€€€' }); // 24 characters, 34 bytes
+        service.send({ type: 'a', data: '$$$$' });
+        expect(await connection.nextFrame()).toEqual({ type: 'a', data: '$$$$' });
+        expect(service.errors).toMatchObject([{ code: 'too_large', data: { data: '€€€€' } }]);
+    });
+});
+
+describe('request', () => {
+    it('resolves with the frame that answers, and nobody else gets it', async () => {
+        const { service, connection } = await connected();
+        const handled = vi.spyOn(service, 'handleMessage');
+        const answer = service.request({ type: 'place_order', data: { item: 1 } });
+        const { ref, ...frame } = await connection.nextFrame();
+        expect(frame).toEqual({ type: 'place_order', data: { item: 1 } });
+        connection.send({ type: 'place_order_result', ref, data: { id: 7 } });
+        expect(await answer).toEqual({ type: 'place_order_result', ref, data: { id: 7 } });
+        expect(handled).not.toHaveBeenCalled();
+    });
+
+    it('gives each its own answer', async () => {
+        const { service, connection } = await connected();
+        const answers = ['a', 'b'].map((type) => service.request({ type }));
+        const refs = [(await connection.nextFrame()).ref, (await connection.nextFrame()).ref];
+        for (const ref of [...refs].reverse()) {
+            connection.send({ type: 'result', ref, data: ref });
+        }
+        expect((await Promise.all(answers)).map(({ data }) => data)).toEqual(refs);
+    });
+
+    it('rejects with what the server refuses, and nobody else is told', async () => {
+        const { service, connection } = await connected();
+        const answer = service.request({ type: 'place_order' });
+        const { ref } = await connection.nextFrame();
+        const data = { code: 'sold_out', message: 'None is left.' };
+        connection.send({ type: 'error', ref, data });
+        await expect(answer).rejects.toMatchObject({ ...data, data });
+        expect(service.errors).toEqual([]);
+    });
+
+    it('rejects when no answer comes in time; a late one is a frame like others', async () => {
+        const { service, connection } = await connected();
+        const answer = service.request({ type: 'place_order' }, { timeout: 20 });
+        const { ref } = await connection.nextFrame();
+        await expect(answer).rejects.toMatchObject({ code: 'timeout' });
+        connection.send({ type: 'place_order_result', ref });
+        await nextEvent(service, 'place_order_result');
+    });
+
+    it('rejects when the connection is lost, and is not sent again', async () => {
+        const { server, service, connection } = await connected();
+        const answer = service.request({ type: 'place_order' });
+        await connection.nextFrame();
+        connection.cut();
+        await expect(answer).rejects.toMatchObject({ code: 'connection_lost' });
+        service.send({ type: 'next' });
+        expect((await (await server.nextConnection()).nextFrame()).type).toBe('next');
+    });
+
+    it('waits for a connection, across failed attempts', async () => {
+        const server = await startServer();
+        const endpoint = vi.fn(async () => '/ws/orders/1/').mockRejectedValueOnce(new Error());
+        const service = makeService({ endpoint });
+        service.connect();
+        const answer = service.request({ type: 'place_order' });
+        const connection = await server.nextConnection();
+        const { ref } = await connection.nextFrame();
+        connection.send({ type: 'place_order_result', ref });
+        expect(await answer).toEqual({ type: 'place_order_result', ref });
+    });
+
+    it('is not sent once its time is over', async () => {
+        const server = await startServer();
+        const service = makeService();
+        const answer = service.request({ type: 'late' }, { timeout: 5 });
+        await expect(answer).rejects.toMatchObject({ code: 'timeout' });
+        service.send({ type: 'next' });
+        service.connect();
+        expect((await (await server.nextConnection()).nextFrame()).type).toBe('next');
+    });
+
+    it('rejects what will not be sent, and nobody else is told', async () => {
+        const service = makeService({ maxBytes: 100, queueLimit: 1 });
+        const data = 'x'.repeat(100);
+        await expect(service.request({ type: 'a', data })).rejects.toMatchObject({
+            code: 'too_large',
+        });
+        const first = service.request({ type: 'a' });
+        await expect(service.request({ type: 'b' })).rejects.toMatchObject({ code: 'queue_full' });
+        service.close();
+        await expect(first).rejects.toMatchObject({ code: 'closed' });
+        expect(service.errors).toEqual([]);
+    });
+
+    it('leaves no timer behind when it cannot be written', async () => {
+        vi.useFakeTimers();
+        const service = makeService();
+        await expect(service.request({ type: 'a', data: 1n })).rejects.toThrow(TypeError);
+        expect(vi.getTimerCount()).toBe(0);
+    });
+});
+
+describe('the heartbeat', () => {
+    it('tells the round-trip time once connected', async () => {
+        const server = await startServer();
+        const service = makeService();
+        service.connect();
+        const [milliseconds] = await nextEvent(service, 'latency');
+        expect(milliseconds).toBeGreaterThan(0);
+        expect(server.connectionCount).toBe(1);
+    });
+
+    it('beats as the greeting says', async () => {
+        const { connection } = await connected({ heartbeat: 0 }, { heartbeat: 0.01 });
+        for (let i = 0; i < 4; i += 1) await connection.nextPing();
+    });
+
+    it('drops a half-open connection', async () => {
+        const { server, connection } = await connected({ pongTimeout: 20 }, { heartbeat: 0.01 });
+        connection.goSilent();
+        await server.nextConnection();
+        expect(server.connectionCount).toBe(2);
+    });
+
+    it('drops one that was half-open from the start', async () => {
+        const onConnection = vi.fn((connection) => connection.goSilent());
+        const server = await startServer({ welcome: false, onConnection });
+        makeService({ heartbeat: 5, pongTimeout: 5 }).connect();
+        await server.nextConnection();
+        await server.nextConnection();
+    });
+});
+
+describe('a server that drains', () => {
+    it('is left within the time it gives, at no cost of an attempt', async () => {
+        const { server, service, connection } = await connected();
+        const back = nextStatus(service, 'connected');
+        connection.send({ type: 'draining', data: { within: 0.01 } });
+        await back;
+        await connection.nextClose();
+        expect(server.connectionCount).toBe(2);
+        expect(service.statuses.slice(2)).toEqual([
+            ['connecting', { attempt: 0 }],
+            ['connected', { attempt: 0 }],
+        ]);
+    });
+
+    it('is not left amid a request', async () => {
+        const { server, service, connection } = await connected();
+        vi.useFakeTimers();
+        const answer = service.request({ type: 'place_order' });
+        const { ref } = await connection.nextFrame();
+        connection.send({ type: 'draining', data: { within: 0.01 } });
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        vi.advanceTimersByTime(1_000);
+        expect(service.status).toBe('connected');
+        connection.send({ type: 'place_order_result', ref });
+        await answer;
+        vi.advanceTimersByTime(100);
+        await server.nextConnection();
+        expect(service.status).not.toBe('disconnected');
+    });
+});
+
+describe('the module', () => {
+    const LOADED = Symbol.for('BaseWebSocketService');
+    const page = /** @type {any} */ (globalThis);
+
+    it.each([
+        ['warns', 'of a second address', 'http://example.com/static/websocket.abc.js', 1],
+        ['does not warn', 'of its own', page[LOADED], 0],
+    ])('%s %s', async (_, __, first, count) => {
+        const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+        vi.stubGlobal(LOADED, first);
+        onTestFinished(() => void vi.unstubAllGlobals());
+        vi.resetModules();
+        await import('/static/js/services/websocket.js');
+        expect(warn).toHaveBeenCalledTimes(count);
+    });
+});

@@ -1,0 +1,160 @@
+"""The connections of this process, and the one sweep that looks after all of them.
+
+Once a second: who was silent for too long is closed; who may still be connected is asked again, with one look-up for
+each session; old database connections are closed. One timer for the process, not one for each connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from channels.db import database_sync_to_async
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.db import close_old_connections
+
+from apps.common.websockets import sessions
+from apps.common.websockets.hub import Event, get_hub
+from apps.common.websockets.protocol import CloseCode
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 1.0
+CONTROL_GROUP = "websockets.control"  # what the processes tell each other
+
+
+class Connection(Protocol):
+    """What the registry looks after."""
+
+    scope: Any
+    heard_at: float  # loop time of the last frame
+    check_at: float  # loop time of the next question whether it may stay
+    silent_seconds: float
+
+    async def close(self, code: int) -> None: ...
+
+    async def recheck(self, user: Any) -> None: ...
+
+
+class Registry:
+    """Of one event loop."""
+
+    def __init__(self) -> None:
+        self.connections: dict[Connection, tuple[str, str]] = {}  # with its keys in the two below
+        self._by_user: dict[str, set[Connection]] = {}
+        self._by_session: dict[str, set[Connection]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def add(self, connection: Connection) -> None:
+        """Look after a connection."""
+        user_id, session_key = str(connection.scope["user"].pk or ""), sessions.key(connection.scope)
+        self.connections[connection] = user_id, session_key
+        self._by_user.setdefault(user_id, set()).add(connection)
+        self._by_session.setdefault(session_key, set()).add(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep(), name="websocket sweep")
+        if is_shared():
+            await get_hub().join(CONTROL_GROUP, self)
+
+    async def remove(self, connection: Connection) -> None:
+        """Stop looking after it; harmless if it is not there."""
+        if connection not in self.connections:
+            return
+        user_id, session_key = self.connections.pop(connection)
+        _discard(self._by_user, user_id, connection)
+        _discard(self._by_session, session_key, connection)
+        if not self.connections and self._sweeper:
+            self._sweeper.cancel()
+            self._sweeper = None
+            await get_hub().leave(CONTROL_GROUP, self)
+
+    def of_user(self, user_id: str) -> list[Connection]:
+        """A user's connections, by the primary key as a string."""
+        return list(self._by_user.get(user_id, ()))
+
+    def deliver(self, event: Event) -> None:
+        """Take an order of another process."""
+        self.obey(event.content["order"])
+
+    def obey(self, order: dict[str, str]) -> None:
+        """sign_out: a session's key; its connections are closed. recheck: a user's id; whose connections are asked."""
+        if session_key := order.get("sign_out"):
+            self._close(self._by_session.get(session_key, ()), CloseCode.SIGNED_OUT)
+        if user_id := order.get("recheck"):
+            self.spawn(self._recheck(self.of_user(user_id)))
+
+    def obey_soon(self, order: dict[str, str]) -> None:
+        """The same, from any thread."""
+        self._loop.call_soon_threadsafe(self.obey, order)
+
+    def spawn(self, coroutine: Any) -> None:
+        """Run something beside a connection, and log its failure."""
+        task = asyncio.ensure_future(_logged(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close_old_connections(self) -> None:
+        """Let go of database connections that are broken or too old. Channels does so for every message, in the one
+        thread that runs ORM work; here it is once a second, and after an error."""
+        await database_sync_to_async(close_old_connections)()
+
+    def _close(self, connections: Iterable[Connection], code: int) -> None:
+        for connection in list(connections):
+            self.spawn(connection.close(code))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._loop.time()
+            silent = [each for each in self.connections if each.heard_at + each.silent_seconds < now]
+            self._close(silent, CloseCode.SILENT)
+            await _logged(self._recheck([each for each in self.connections if each.check_at < now]))
+            await _logged(self.close_old_connections())
+
+    async def _recheck(self, connections: Iterable[Connection]) -> None:
+        by_session: dict[str, list[Connection]] = {}
+        for connection in connections:
+            by_session.setdefault(self.connections[connection][1], []).append(connection)
+        if not by_session:
+            return
+        users = await database_sync_to_async(sessions.load_users)(list(by_session))
+        for session_key, members in by_session.items():
+            for connection in members:
+                self.spawn(connection.recheck(users[session_key]))
+
+
+def _discard(index: dict[str, set[Connection]], key: str, connection: Connection) -> None:
+    index[key].discard(connection)
+    if not index[key]:
+        del index[key]
+
+
+async def _logged(coroutine: Any) -> None:
+    try:
+        await coroutine
+    except Exception:
+        logger.exception("Looking after a connection failed")
+
+
+_registries: WeakKeyDictionary[asyncio.AbstractEventLoop, Registry] = WeakKeyDictionary()
+
+
+def get_registry() -> Registry:
+    """The registry of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _registries:
+        _registries[loop] = Registry()
+    return _registries[loop]
+
+
+def is_shared() -> bool:
+    """Whether the channel layer leads to other processes."""
+    return not isinstance(get_channel_layer(), InMemoryChannelLayer)
+
+
+def all_registries() -> list[Registry]:
+    """Those of every event loop of this process: one, but in tests."""
+    return [registry for loop, registry in list(_registries.items()) if not loop.is_closed()]

@@ -1,0 +1,51 @@
+"""Runs what a group's events ask for, one after the other."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Serial(Generic[T]):
+    """Hands each item to `handle`, in order, in a task that lives only while there is something to do."""
+
+    __slots__ = ("_handle", "_items", "_limit", "_task")
+
+    def __init__(self, handle: Callable[[T], Awaitable[None]], limit: int) -> None:
+        self._handle = handle
+        self._limit = limit
+        self._items: deque[T] | None = None  # made at the first item
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, item: T) -> bool:
+        """Take an item; False if too many wait."""
+        if self._items is None:
+            self._items = deque()
+        elif len(self._items) >= self._limit:
+            return False
+        self._items.append(item)
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(self._items))
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being handled."""
+        return self._task is None
+
+    async def close(self) -> None:
+        """Drop what waits, and cancel what is being handled."""
+        if self._items:
+            self._items.clear()
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _work(self, items: deque[T]) -> None:
+        try:
+            while items:
+                await self._handle(items.popleft())
+        finally:
+            self._task = None
