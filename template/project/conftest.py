@@ -1,1 +1,1 @@
-pytest_plugins = ["apps.common.testing.fixtures"]
+pytest_plugins = ["apps.common.testing.fixtures", "apps.common.testing.valkey"]

@@ -7,6 +7,7 @@ class CommonConfig(AppConfig):
     name = "apps.common"
 
     def ready(self) -> None:
+        from apps.common import checks  # noqa: F401 - registers them
         from apps.common.websockets import revocation
 
         revocation.connect_signals()

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -16,8 +17,17 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from apps.common.server import UVICORN_OPTIONS
 from apps.common.testing import chromium
+from apps.common.websockets.streams import get_streams
 
 OpenPage = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_streams() -> Iterator[None]:
+    """Each test begins without the history of another."""
+    get_streams.cache_clear()
+    yield
+    get_streams.cache_clear()
 
 
 @pytest.fixture
@@ -59,32 +69,48 @@ def site(transactional_db: None, settings: Any) -> Iterator[str]:
     thread.join(timeout=30)
 
 
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A Chromium without a window."""
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Found here, not in an async fixture: Playwright is asked with its sync API."""
     path = chromium.find()
     assert path, chromium.CURE
+    return path
+
+
+@asynccontextmanager
+async def launch(chromium_path: str) -> AsyncIterator[Browser]:
+    """A Chromium without a window."""
+    # Offline: Chromium would otherwise look for updates while the tests run. No sandbox: it has none as root.
+    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     async with async_playwright() as playwright:
-        # Offline: Chromium would otherwise look for updates while the tests run. No sandbox: it has none as root.
-        arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        browser = await playwright.chromium.launch(executable_path=path, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=chromium_path, args=arguments)
         yield browser
         await browser.close()
 
 
 @pytest_asyncio.fixture
-async def open_page(browser: Browser, site: str) -> OpenPage:
+async def browser(chromium_path: str) -> AsyncIterator[Browser]:
+    """A browser for one test. For more tests: `launch` in a fixture of the module, with its event loop."""
+    async with launch(chromium_path) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture
+async def open_page(browser: Browser, site: str) -> AsyncIterator[OpenPage]:
     """Opens a path in a browser of its own, signed in as the user, if one is given. A page's errors fail the test."""
+    errors: list[str] = []
 
     async def open_page(path: str, user: AbstractBaseUser | None = None, **options: Any) -> Page:
         context = await browser.new_context(base_url=site, **options)
         if user:
             await context.add_cookies([await _session_cookie(user, site)])
         page = await context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(path)
         return page
 
-    return open_page
+    yield open_page
+    assert not errors, errors
 
 
 async def _session_cookie(user: AbstractBaseUser, site: str) -> Any:

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
+from collections.abc import Coroutine
 from secrets import token_hex
 from typing import Any, ClassVar
 
-from channels.exceptions import StopConsumer
+from channels.exceptions import DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.layers import get_channel_layer
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import Error as DatabaseError
 from pydantic import ValidationError
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 from apps.common.websockets import protocol
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.handlers import Handler, find_handlers
-from apps.common.websockets.hub import Event, get_hub
+from apps.common.websockets.hub import Event, NumberedEvent, Resync, get_hub
 from apps.common.websockets.inbox import Inbox
 from apps.common.websockets.limits import TokenBucket
 from apps.common.websockets.messages import Message, MessageError
@@ -23,6 +25,7 @@ from apps.common.websockets.outbox import Outbox, Send
 from apps.common.websockets.protocol import CloseCode, Frame
 from apps.common.websockets.registry import get_registry
 from apps.common.websockets.serial import Serial
+from apps.common.websockets.streams import Position, StreamsUnavailable, get_streams
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     recheck_seconds = 60  # how often is_allowed() is asked again
     close_seconds = 2  # that closing a page that does not read may take before it is cut off
     max_connections = 100  # of one user, in one process
+    replay = True  # whether a page that comes back gets the broadcasts of group_name that it missed
 
     group_name: str | None = None
     handlers: ClassVar[dict[str, Handler]] = {}
@@ -69,6 +73,11 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         user: AbstractBaseUser | AnonymousUser = self.scope["user"]
         return user
 
+    @property
+    def channel_layer(self) -> Any:
+        """For group_send(); broadcast() is the shorter way."""
+        return get_channel_layer()
+
     async def is_allowed(self) -> bool:
         """Override to say who may connect. Asked before any group is joined, and every minute; by default: who is
         signed in."""
@@ -81,10 +90,10 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         if refused:
             await self.close(refused)
             return
-        await get_registry().add(self)
         if self.group_name:
-            await self.join(self.group_name)
-        await self._greet()
+            await self._follow(self.group_name)
+        else:
+            await self._greet(Position("", 0), None)
 
     async def disconnect(self, code: int) -> None:
         """Override to clean up. Called once for each connection; its groups are left without your doing."""
@@ -135,7 +144,10 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         self._clock = asyncio.get_running_loop().time
         self._send = send
         self._is_accepted = False
+        self._is_ending = False
         self._groups: set[str] = set()
+        self._seq = 0  # of the last numbered broadcast that this page was given
+        self._held: list[tuple[str, Event]] | None = None  # what waits for the replay
         self._outbox = Outbox(send, self.outbox_bytes, self._let_go)
         self._inbox: Inbox[Frame] = Inbox(receive, self._sort, self._handle_safely, self.inbox_limit)
         self._events: Serial[Event] = Serial(self._handle_event, self.inbox_limit)
@@ -146,42 +158,83 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     async def _connect(self) -> None:
         try:
             await self.connect()
-        except StopConsumer:
-            return
+        except (DenyConnection, StopConsumer):
+            await self.close()
+        except StreamsUnavailable as error:
+            logger.error("%s: %s", type(self).__name__, error)
+            await self._give_up(CloseCode.TRY_LATER)
         except Exception:
             logger.exception("%s.connect() failed", type(self).__name__)
-            if not self._is_accepted:
-                await self.accept()
-            await self.close(CloseCode.FAILED)
+            await self._give_up(CloseCode.FAILED)
+
+    async def _give_up(self, code: CloseCode) -> None:
+        if not self._is_accepted:
+            await self.accept()
+        await self.close(code)
 
     async def _refusal(self) -> CloseCode | None:
+        registry = get_registry()
+        others = len(registry.of_user(str(self.user.pk))) if self.user.is_authenticated else 0
+        await registry.add(self)  # before asking: who is signed out meanwhile is closed
         if not await self.is_allowed():
             return CloseCode.NOT_ALLOWED if self.user.is_authenticated else CloseCode.NOT_SIGNED_IN
-        if self.user.is_authenticated and len(get_registry().of_user(str(self.user.pk))) >= self.max_connections:
-            return CloseCode.TOO_FAST
-        return None
+        return CloseCode.TOO_FAST if others >= self.max_connections else None
 
-    async def _greet(self) -> None:
-        await self.send_json(protocol.welcome("", 0, None, self.heartbeat_seconds, self.max_bytes))
+    async def _follow(self, group: str) -> None:
+        # Live broadcasts are held back until the page has what it missed.
+        self._held = []
+        self._groups.add(group)
+        position = await get_hub().join(group, self)
+        left_off = protocol.parse_position(self.scope["query_string"]) if self.replay else None
+        missed = await get_streams().since(group, left_off) if left_off else None
+        if left_off and missed is not None:
+            position = left_off
+        elif left_off:
+            position = get_hub().position(group)  # the page loads its state after this
+        self._seq = position.seq
+        top = Position(position.epoch, position.seq + len(missed or ()))
+        await self._greet(top, None if left_off is None else missed is not None)
+        held, self._held = self._held, None
+        for broadcast in missed or ():
+            self.deliver(group, NumberedEvent(broadcast))
+        for held_group, event in held:
+            self.deliver(held_group, event)
+
+    async def _greet(self, position: Position, recovered: bool | None) -> None:
+        await self.send_json(protocol.welcome(*position, recovered, self.heartbeat_seconds, self.max_bytes))
 
     async def recheck(self, user: AbstractBaseUser | AnonymousUser) -> None:
         """Ask is_allowed() again, about the user as of now. Called by the registry."""
         self.check_at = self._clock() + self.recheck_seconds
+        was_signed_in = self.user.is_authenticated
         self.scope["user"] = user
         try:
             refused = None if await self.is_allowed() else CloseCode.NOT_ALLOWED
         except Exception:
             logger.exception("%s.is_allowed() failed", type(self).__name__)
             refused = CloseCode.FAILED  # it comes back, and is asked again
+        if refused is CloseCode.NOT_ALLOWED and not user.is_authenticated:
+            # Who changed the password has a new session by now, which this connection cannot know of.
+            refused = CloseCode.SIGNED_OUT if was_signed_in else CloseCode.NOT_SIGNED_IN
         if refused:
-            signed_out = refused is CloseCode.NOT_ALLOWED and not user.is_authenticated
-            await self.close(CloseCode.NOT_SIGNED_IN if signed_out else refused)
+            await self.close(refused)
 
     async def _end(self, code: int) -> None:
-        await get_registry().remove(self)
-        await self._events.close()
+        try:
+            await get_registry().remove(self)
+            await self._events.close()
+            await self._leave_all()
+        finally:
+            await self._disconnect(code)
+
+    async def _leave_all(self) -> None:
         for group in list(self._groups):
-            await self.leave(group)
+            try:
+                await self.leave(group)
+            except Exception:
+                logger.exception("%s failed to leave %s", type(self).__name__, group)
+
+    async def _disconnect(self, code: int) -> None:
         try:
             await self.disconnect(code)
         except StopConsumer:
@@ -212,7 +265,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
 
     def _admit(self, frame: Frame) -> Frame | None:
         if frame.type == "ping":
-            self._write(protocol.PONG)
+            self.write(protocol.PONG)
         elif self._inbox.is_full:
             self._refuse(MessageError("overloaded", "too many messages wait to be handled", 1), frame.ref)
         else:
@@ -221,7 +274,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
 
     def _slow_down(self, wait: float) -> None:
         if self._bucket.is_flooded:
-            self._outbox.write({"type": "websocket.close", "code": CloseCode.TOO_FAST})
+            self._end_soon(self.close(CloseCode.TOO_FAST))
         else:
             self._refuse(MessageError("rate_limited", f"more than {self.rate_per_second} messages a second", wait))
 
@@ -233,12 +286,19 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
             await (self._handle(frame) if self._keeps_contract else self.handle_message(frame.content))
         except MessageError as error:
             self._refuse(error, frame.ref)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise  # the connection ends
+            self._report(frame, error)  # something that the handler waited for was cancelled
         except Exception as error:
-            incident = token_hex(4)
-            logger.exception("%s failed to handle %r (incident %s)", type(self).__name__, frame.type, incident)
-            self._refuse(MessageError("internal_error", f"something went wrong (incident {incident})"), frame.ref)
+            self._report(frame, error)
             if isinstance(error, DatabaseError):
                 await get_registry().close_old_connections()
+
+    def _report(self, frame: Frame, error: BaseException) -> None:
+        incident = token_hex(4)
+        logger.error("%s failed to handle %r (incident %s)", type(self).__name__, frame.type, incident, exc_info=error)
+        self._refuse(MessageError("internal_error", f"something went wrong (incident {incident})"), frame.ref)
 
     async def _handle(self, frame: Frame) -> None:
         handler = self.handlers.get(frame.type)
@@ -264,6 +324,14 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         await super().accept(subprotocol, headers)
         self._is_accepted = True
 
+    async def close(self, code: Any = None, reason: str | None = None) -> None:
+        """Close the connection. What was sent before arrives; a page that does not read is cut off."""
+        try:
+            async with asyncio.timeout(self.close_seconds):
+                await super().close(code, reason)
+        except TimeoutError:
+            self._abort()
+
     async def base_send(self, message: dict[str, Any]) -> None:
         """Where Channels' own send(), accept() and close() lead. Waits while the page reads too slowly."""
         self._outbox.write(message)
@@ -278,18 +346,42 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
 
     async def send_text(self, text: str) -> None:
         """Send an encoded frame to this page. Waits while the page reads too slowly."""
-        self._write(text)
+        self.write(text)
         if self._outbox.is_busy:
             await self._outbox.flushed()
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, group: str, event: Event) -> None:
         """Take an event of a group, without waiting. Called by the hub."""
-        if event.kind == "broadcast_message" and self._events.is_idle and not self._filters_broadcasts:
-            self._write(event.text)
+        if self._held is not None:
+            self._held.append((group, event))
+        elif event.seq and group == self.group_name and self.replay:
+            self._deliver_numbered(event)
+        else:
+            self._deliver(event.unnumbered)
+
+    def resync(self, group: str, position: Position) -> None:
+        """Tell the page to load its state anew, because broadcasts are lost. Called by the hub."""
+        if group == self.group_name and self.replay:
+            self.deliver(group, Resync(position))
+
+    def _deliver_numbered(self, event: Event) -> None:
+        if isinstance(event, Resync) or event.seq > self._seq:  # else it came with the replay
+            self._seq = event.seq
+            self._deliver(event)
+
+    def _deliver(self, event: Event) -> None:
+        if self._events.is_idle and (isinstance(event, Resync) or self._sends_as_is(event)):
+            self.write(event.text)
         elif not self._events.put(event):
             self._let_go()
 
+    def _sends_as_is(self, event: Event) -> bool:
+        return event.kind == "broadcast_message" and not self._filters_broadcasts
+
     async def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Resync):
+            await self.send_text(event.text)
+            return
         handler = getattr(self, event.kind, None)
         try:
             if handler is None:
@@ -299,25 +391,36 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
             logger.exception("%s failed to handle the event %r", type(self).__name__, event.kind)
 
     def _refuse(self, error: MessageError, ref: protocol.Ref = None) -> None:
-        self._write(protocol.encode(protocol.answer(protocol.refusal(error), ref)))
+        self.write(protocol.encode(protocol.answer(protocol.refusal(error), ref)))
 
-    def _write(self, text: str) -> None:
+    def write(self, text: str) -> None:
+        """Send an encoded frame, as soon as the page takes it; never waits."""
         self._outbox.write({"type": "websocket.send", "text": text})
 
     def _let_go(self) -> None:
         # It cannot keep up. What waits for it is of no use: it comes back, and gets what it missed.
         self._outbox.discard()
-        get_registry().spawn(self._cut_off())
+        self._end_soon(self._cut_off())
+
+    def _end_soon(self, how: Coroutine[Any, Any, None]) -> None:
+        if self._is_ending:
+            how.close()
+            return
+        self._is_ending = True
+        get_registry().spawn(how)
 
     async def _cut_off(self) -> None:
         logger.warning("A page of %s reads too slowly and is closed", type(self).__name__)
-        for group in list(self._groups):
-            await self.leave(group)
+        await self._leave_all()
         try:
             async with asyncio.timeout(self.close_seconds):
                 await self._send({"type": "websocket.close", "code": CloseCode.TRY_LATER})
         except (TimeoutError, OSError):
-            # ASGI has no way to abort; uvicorn's `send` belongs to an object that has its transport.
-            transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-            if transport:
-                transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        # ASGI has no way to; uvicorn's `send` belongs to an object that has its transport.
+        self._outbox.discard()
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if transport:
+            transport.abort()

@@ -7,7 +7,7 @@ annotated with a Message is reachable; every other `handle_…` is a helper.
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from apps.common.websockets.messages import Message
 
@@ -25,8 +25,9 @@ class Handler:
 def find_handlers(consumer: type) -> dict[str, Handler]:
     """The handlers of a consumer class by message type. Raises TypeError for one that could never be called."""
     names = [name for name in dir(consumer) if name.startswith(PREFIX) and name != "handle_message"]
-    found = {name: _find_handler(name, getattr(consumer, name)) for name in names}
-    return {handler.message.message_type: handler for handler in found.values() if handler}
+    methods = {name: method for name in names if callable(method := getattr(consumer, name))}
+    found = [_find_handler(name, method) for name, method in methods.items()]
+    return {handler.message.message_type: handler for handler in found if handler}
 
 
 def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
@@ -44,11 +45,19 @@ def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
 
 
 def _annotation(function: Callable[..., Any]) -> type[Message] | None:
-    parameters = list(inspect.signature(function).parameters.values())[1:]  # without self
-    if len(parameters) != 1 or parameters[0].annotation is inspect.Parameter.empty:
-        return None
+    parameters = list(inspect.signature(function).parameters)[1:]  # without self
     try:
-        annotation = get_type_hints(function).get(parameters[0].name)
+        hints = get_type_hints(function)
     except NameError as error:
         raise TypeError(f"{function.__qualname__}: {error}; import its annotation at run time too") from error
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Message) else None
+    annotations = [hints[name] for name in parameters if name in hints]
+    if len(parameters) == 1 and annotations and _is_message(annotations[0]):
+        message: type[Message] = annotations[0]
+        return message
+    if any(_is_message(part) for annotation in annotations for part in (annotation, *get_args(annotation))):
+        raise TypeError(f"{function.__qualname__} must take self and one message; call it otherwise if it is a helper")
+    return None
+
+
+def _is_message(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Message)

@@ -17,7 +17,20 @@ class Inbox(Generic[T]):
     limits and the end of the connection never wait behind a slow handler, and the end cancels it.
     """
 
-    __slots__ = ("_end", "_handle", "_items", "_limit", "_reader", "_receive", "_sort", "_task", "_wake")
+    __slots__ = (
+        "_end",
+        "_handle",
+        "_has_cancelled",
+        "_is_handling",
+        "_is_over",
+        "_items",
+        "_limit",
+        "_reader",
+        "_receive",
+        "_sort",
+        "_task",
+        "_wake",
+    )
 
     def __init__(
         self,
@@ -32,6 +45,9 @@ class Inbox(Generic[T]):
         self._limit = limit
         self._items: deque[T] | None = None  # made when there is more than one
         self._end: Any = None
+        self._is_over = False  # nothing more will be read
+        self._is_handling = False
+        self._has_cancelled = False
         self._task: asyncio.Task[Any] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -45,10 +61,12 @@ class Inbox(Generic[T]):
         """Read and handle until the end of the connection; returns its disconnect message."""
         self._task = asyncio.current_task()
         try:
-            while self._end is None:
+            while not self._is_over:
                 item = await self._next()
                 if item is not None:
                     await self._handle_watched(item)
+            if self._reader:
+                await self._reader  # raises what ended it, if that was no disconnect
             return self._end
         finally:
             if self._reader:
@@ -60,43 +78,54 @@ class Inbox(Generic[T]):
         if self._reader is None:
             return self._take(await self._receive())
         self._wake = asyncio.get_running_loop().create_future()
-        await self._wake
+        try:
+            await self._wake
+        finally:
+            self._wake = None
         return None
 
     async def _handle_watched(self, item: T) -> None:
         # The callback runs only if the handler suspends: otherwise it is cancelled before the loop gets to it.
         watch = None if self._reader else asyncio.get_running_loop().call_soon(self._start_reader)
+        self._is_handling = True
         try:
             await self._handle(item)
         except asyncio.CancelledError:
-            if self._end is None:
+            if not self._has_cancelled or self._cancels() > 1:
                 raise  # the server's doing
-            if self._task:
-                self._task.uncancel()
         finally:
+            self._is_handling = False
             if watch:
                 watch.cancel()
+        if self._has_cancelled and self._task:
+            self._task.uncancel()  # also if the handler kept the cancellation to itself
+
+    def _cancels(self) -> int:
+        return self._task.cancelling() if self._task else 0
 
     def _start_reader(self) -> None:
         self._items = deque()
         self._reader = asyncio.create_task(self._read(self._items))
 
     async def _read(self, items: deque[T]) -> None:
-        while self._end is None:
-            if (item := self._take(await self._receive())) is not None:
-                items.append(item)
+        try:
+            while not self._is_over:
+                if (item := self._take(await self._receive())) is not None:
+                    items.append(item)
+                    self._wake_up()
+        finally:
+            self._is_over = True
             self._wake_up()
 
     def _take(self, message: Any) -> T | None:
         if message["type"] == "websocket.disconnect":
-            self._end = message
+            self._end, self._is_over = message, True
             return None
         return self._sort(message)
 
     def _wake_up(self) -> None:
-        if self._wake:
-            if (self._items or self._end) and not self._wake.done():
-                self._wake.set_result(None)
-                self._wake = None
-        elif self._end and self._task:
+        if self._wake and not self._wake.done():
+            self._wake.set_result(None)
+        elif self._is_over and self._is_handling and self._task:
+            self._has_cancelled = True
             self._task.cancel()

@@ -1,10 +1,15 @@
 """The one ordered way out of a connection."""
 
 import asyncio
+import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
+
+logger = logging.getLogger(__name__)
+
+FRAME_BYTES = 256  # that a frame takes up in memory beside its text
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -15,12 +20,14 @@ class Outbox:
     A server's `send` suspends only while its peer reads too slowly. Then what follows waits here, and a task sends it
     as the peer catches up: the writer, which may be serving a thousand others, never waits. Stepping a coroutine costs
     about a tenth of making a task.
+
+    let_go: called when more waits than may, or when the server fails to send what waited.
     """
 
-    def __init__(self, send: Send, limit_bytes: int, on_overflow: Callable[[], None]) -> None:
+    def __init__(self, send: Send, limit_bytes: int, let_go: Callable[[], None]) -> None:
         self._send = send
         self._limit_bytes = limit_bytes
-        self._on_overflow = on_overflow
+        self._let_go = let_go
         self._waiting: deque[dict[str, Any]] | None = None  # made for the few that need one
         self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
@@ -71,21 +78,28 @@ class Outbox:
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(message)
-        self._waiting_bytes += len(message.get("text") or "")
+        self._waiting_bytes += _size(message)
         if self._waiting_bytes > self._limit_bytes:
-            self._on_overflow()
+            self._let_go()
 
     async def _drain(self, first: Awaitable[None]) -> None:
         try:
             await first
             while self._waiting:
                 message = self._waiting.popleft()
-                self._waiting_bytes -= len(message.get("text") or "")
+                self._waiting_bytes -= _size(message)
                 await self._send(message)
         except OSError:
             self._closed = True
+        except Exception:
+            logger.exception("The server failed to send")
+            self._let_go()
         finally:
             self._task = None
+
+
+def _size(message: dict[str, Any]) -> int:
+    return len(message.get("text") or message.get("bytes") or "") + FRAME_BYTES
 
 
 @types.coroutine

@@ -6,11 +6,13 @@ number in its group's stream.
 
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from apps.common.websockets.messages import MessageError
+from apps.common.websockets.streams import Position
 
 MAX_REF_LENGTH = 64  # characters
 
@@ -49,7 +51,7 @@ def parse(text: str | None, max_bytes: int) -> Frame:
         raise MessageError("too_large", f"a frame may have {max_bytes} bytes")
     try:
         content = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: half of a surrogate pair
         raise MessageError("invalid_json", f"not JSON: {error}") from error
     if not isinstance(content, dict):
         raise MessageError("invalid_message", 'a frame is a JSON object: {"type": …, "data": …}')
@@ -71,6 +73,19 @@ def welcome(epoch: str, seq: int, recovered: bool | None, heartbeat: float, max_
     """The greeting after accept. heartbeat in seconds; recovered: whether what the page missed will follow."""
     position = {"epoch": epoch, "seq": seq, "recovered": recovered}
     return {"type": "welcome", "data": {**position, "heartbeat": heartbeat, "max_bytes": max_bytes}}
+
+
+def resync(epoch: str, seq: int) -> dict[str, Any]:
+    """Tells a page that broadcasts are lost: it takes this position and loads its state anew."""
+    return {"type": "resync", "data": {"epoch": epoch, "seq": seq}}
+
+
+def parse_position(query: bytes) -> Position | None:
+    """Where a page left off, from the address with which it connects: ?epoch=k3x&seq=17."""
+    values = dict(parse_qsl(query.decode("latin-1")))
+    epoch, seq = values.get("epoch", ""), values.get("seq", "")
+    # More digits than any stream has: int() would take its time, and refuse those of thousands.
+    return Position(epoch, int(seq)) if epoch and seq.isascii() and seq.isdecimal() and len(seq) < 16 else None
 
 
 def answer(content: dict[str, Any], ref: Ref) -> dict[str, Any]:

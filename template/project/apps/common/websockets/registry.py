@@ -11,17 +11,15 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
-from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import close_old_connections
 
 from apps.common.websockets import sessions
-from apps.common.websockets.hub import Event, get_hub
 from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.streams import Order, get_streams
 
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
-CONTROL_GROUP = "websockets.control"  # what the processes tell each other
 
 
 class Connection(Protocol):
@@ -36,6 +34,8 @@ class Connection(Protocol):
 
     async def recheck(self, user: Any) -> None: ...
 
+    def write(self, text: str) -> None: ...
+
 
 class Registry:
     """Of one event loop."""
@@ -44,8 +44,8 @@ class Registry:
         self.connections: dict[Connection, tuple[str, str]] = {}  # with its keys in the two below
         self._by_user: dict[str, set[Connection]] = {}
         self._by_session: dict[str, set[Connection]] = {}
-        self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.Task[None] | None = None
+        self._is_listening = False  # to what other processes tell
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def add(self, connection: Connection) -> None:
@@ -56,8 +56,9 @@ class Registry:
         self._by_session.setdefault(session_key, set()).add(connection)
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name="websocket sweep")
-        if is_shared():
-            await get_hub().join(CONTROL_GROUP, self)
+        if not self._is_listening:
+            await get_streams().listen_to_orders(self.obey)
+            self._is_listening = True
 
     async def remove(self, connection: Connection) -> None:
         """Stop looking after it; harmless if it is not there."""
@@ -69,26 +70,23 @@ class Registry:
         if not self.connections and self._sweeper:
             self._sweeper.cancel()
             self._sweeper = None
-            await get_hub().leave(CONTROL_GROUP, self)
+            self._is_listening = False
+            await _logged(get_streams().unlisten_to_orders())
 
     def of_user(self, user_id: str) -> list[Connection]:
         """A user's connections, by the primary key as a string."""
         return list(self._by_user.get(user_id, ()))
 
-    def deliver(self, event: Event) -> None:
-        """Take an order of another process."""
-        self.obey(event.content["order"])
-
-    def obey(self, order: dict[str, str]) -> None:
-        """sign_out: a session's key; its connections are closed. recheck: a user's id; whose connections are asked."""
+    def obey(self, order: Order) -> None:
+        """sign_out: a session's key; its connections are closed. recheck: a user's id, whose connections are asked.
+        to_user: a user's id, to whose connections "text" is sent."""
         if session_key := order.get("sign_out"):
             self._close(self._by_session.get(session_key, ()), CloseCode.SIGNED_OUT)
         if user_id := order.get("recheck"):
             self.spawn(self._recheck(self.of_user(user_id)))
-
-    def obey_soon(self, order: dict[str, str]) -> None:
-        """The same, from any thread."""
-        self._loop.call_soon_threadsafe(self.obey, order)
+        if user_id := order.get("to_user"):
+            for connection in self.of_user(user_id):
+                connection.write(order["text"])
 
     def spawn(self, coroutine: Any) -> None:
         """Run something beside a connection, and log its failure."""
@@ -108,11 +106,16 @@ class Registry:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = self._loop.time()
-            silent = [each for each in self.connections if each.heard_at + each.silent_seconds < now]
-            self._close(silent, CloseCode.SILENT)
+            now = asyncio.get_running_loop().time()
+            self._close_silent(now)
             await _logged(self._recheck([each for each in self.connections if each.check_at < now]))
             await _logged(self.close_old_connections())
+
+    def _close_silent(self, now: float) -> None:
+        silent = [each for each in self.connections if each.heard_at + each.silent_seconds < now]
+        for connection in silent:
+            connection.heard_at = now  # so that one which cannot be closed is not tried again every second
+        self._close(silent, CloseCode.SILENT)
 
     async def _recheck(self, connections: Iterable[Connection]) -> None:
         by_session: dict[str, list[Connection]] = {}
@@ -123,7 +126,8 @@ class Registry:
         users = await database_sync_to_async(sessions.load_users)(list(by_session))
         for session_key, members in by_session.items():
             for connection in members:
-                self.spawn(connection.recheck(users[session_key]))
+                if connection in self.connections:  # still
+                    self.spawn(connection.recheck(users[session_key]))
 
 
 def _discard(index: dict[str, set[Connection]], key: str, connection: Connection) -> None:
@@ -150,11 +154,10 @@ def get_registry() -> Registry:
     return _registries[loop]
 
 
-def is_shared() -> bool:
-    """Whether the channel layer leads to other processes."""
-    return not isinstance(get_channel_layer(), InMemoryChannelLayer)
-
-
-def all_registries() -> list[Registry]:
-    """Those of every event loop of this process: one, but in tests."""
-    return [registry for loop, registry in list(_registries.items()) if not loop.is_closed()]
+def tell(order: Order) -> None:
+    """Have every registry obey, in every process. For sync code, from any thread."""
+    if get_streams().tell(order):
+        return
+    for loop, registry in list(_registries.items()):
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(registry.obey, order)

@@ -6,14 +6,13 @@ What sends no signal, such as QuerySet.update(), is found when is_allowed() is a
 from functools import partial
 from typing import Any
 
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
-from apps.common.websockets.registry import CONTROL_GROUP, all_registries, is_shared
+from apps.common.websockets.registry import tell
+from apps.common.websockets.streams import Order
 
 
 def connect_signals() -> None:
@@ -34,12 +33,6 @@ def _on_user_changed(instance: Any, update_fields: Any = None, **kwargs: Any) ->
         _tell({"recheck": str(instance.pk)})
 
 
-def _tell(order: dict[str, str]) -> None:
-    transaction.on_commit(partial(_tell_now, order))
-
-
-def _tell_now(order: dict[str, str]) -> None:
-    for registry in all_registries():
-        registry.obey_soon(order)
-    if is_shared():
-        async_to_sync(get_channel_layer().group_send)(CONTROL_GROUP, {"type": "control", "order": order})
+def _tell(order: Order) -> None:
+    # robust: a logout must not fail, whatever happens here; the re-check finds the pages then.
+    transaction.on_commit(partial(tell, order), robust=True)

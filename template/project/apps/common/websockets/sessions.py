@@ -1,7 +1,6 @@
 """Who opened a page: its session and user, read in one go, and read again when something about them changes."""
 
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
+from django.http import parse_cookie
 
 User = AbstractBaseUser | AnonymousUser
 
@@ -54,7 +54,18 @@ def key(scope: Any) -> str:
 def _load(session_key: str) -> tuple[SessionBase, User]:
     session = _store(session_key)
     # Asks of a request nothing but its session, and compares the password's hash with the session's.
-    return session, auth.get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]
+    return session, auth.get_user(SimpleNamespace(session=_Copy(session.items())))  # type: ignore[arg-type]
+
+
+class _Copy(dict[str, Any]):
+    """What auth.get_user reads. It would end or renew the session itself, which needs a response that sets a cookie:
+    that is left to the next request."""
+
+    def flush(self) -> None:
+        pass
+
+    def cycle_key(self) -> None:
+        pass
 
 
 def _store(session_key: str | None) -> SessionBase:
@@ -63,6 +74,5 @@ def _store(session_key: str | None) -> SessionBase:
 
 
 def _cookie(scope: Any, name: str) -> str:
-    header = next((value for key, value in scope["headers"] if key == b"cookie"), b"")
-    morsel = SimpleCookie(header.decode("latin-1")).get(name)
-    return morsel.value if morsel else ""
+    header = b"; ".join(value for key, value in scope["headers"] if key == b"cookie")
+    return parse_cookie(header.decode("latin-1")).get(name, "")

@@ -1,0 +1,141 @@
+"""A broadcast reaches pages from wherever it is made."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import transaction
+from django.db.models.signals import post_save
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.urls import re_path
+
+from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+from apps.common.websockets.broadcast import (
+    abroadcast,
+    abroadcast_to_user,
+    broadcast,
+    broadcast_to_user,
+    stream_position,
+)
+from apps.common.websockets.messages import Message
+from apps.common.websockets.sessions import SessionAuth
+from apps.common.websockets.testing import Page, connect
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class News(Message):
+    text: str
+
+
+class NewsConsumer(BaseWebSocketConsumer):
+    group_name = "news"
+
+
+APPLICATION = SessionAuth(URLRouter([re_path(r"^news/$", NewsConsumer.as_asgi())]))
+
+
+@pytest_asyncio.fixture
+async def page(user) -> AsyncIterator[Page]:
+    async with connect("/news/", user, application=APPLICATION) as page:
+        yield page
+
+
+async def in_thread(function, *args):
+    return await sync_to_async(function, thread_sensitive=True)(*args)
+
+
+async def test_from_a_consumer_or_any_async_code(page):
+    await abroadcast("news", News(text="tea"))
+    await page.assert_broadcast("news", text="tea")
+
+
+async def test_from_a_view(page):
+    def view(request):
+        broadcast("news", News(text=request.GET["text"]))
+        return HttpResponse()
+
+    await in_thread(view, RequestFactory().get("/", {"text": "tea"}))
+    await page.assert_broadcast("news", text="tea")
+
+
+async def test_only_after_the_commit(page):
+    heard_before_the_commit = []
+
+    def order():
+        with transaction.atomic():
+            broadcast("news", News(text="tea"))
+            heard_before_the_commit.append(stream_position("news").seq)
+
+    await in_thread(order)
+    await page.assert_broadcast("news", text="tea")
+    assert heard_before_the_commit == [0]
+
+
+async def test_never_after_a_rollback(page):
+    def fail():
+        with transaction.atomic():
+            broadcast("news", News(text="lost"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await in_thread(fail)
+    await abroadcast("news", News(text="kept"))
+    assert (await page.assert_broadcast("news"))["data"] == {"text": "kept"}
+
+
+async def test_from_a_model_signal(page):
+    def tell(instance, **kwargs):
+        broadcast("news", News(text=instance.username))
+
+    post_save.connect(tell, sender=get_user_model())
+    try:
+        await get_user_model().objects.acreate(username="zoe")
+    finally:
+        post_save.disconnect(tell, sender=get_user_model())
+    await page.assert_broadcast("news", text="zoe")
+
+
+async def test_from_a_management_command(page):
+    class Command(BaseCommand):
+        def handle(self, *args, **options):
+            broadcast("news", News(text="tea"))
+
+    await in_thread(call_command, Command())
+    await page.assert_broadcast("news", text="tea")
+
+
+async def test_from_a_thread(page):
+    thread = threading.Thread(target=broadcast, args=("news", News(text="tea")))
+    thread.start()
+    await page.assert_broadcast("news", text="tea")
+    await asyncio.to_thread(thread.join)
+
+
+async def test_to_every_page_of_a_user_and_to_nobody_else(page, user, other_user):
+    async with (
+        connect("/news/", user, application=APPLICATION) as second,
+        connect("/news/", other_user, application=APPLICATION) as stranger,
+    ):
+        await in_thread(broadcast_to_user, user, News(text="tea"))
+        await abroadcast_to_user(user, News(text="cake"))
+        for each in (page, second):
+            await each.assert_broadcast("news", text="tea")
+            await each.assert_broadcast("news", text="cake")
+        await stranger.assert_silent()
+
+
+async def test_a_page_misses_nothing_between_its_rendering_and_its_connection(user):
+    position = await in_thread(stream_position, "news")
+    await abroadcast("news", News(text="in between"))
+    path = f"/news/?epoch={position.epoch}&seq={position.seq}"
+    async with connect(path, user, application=APPLICATION) as page:
+        await page.assert_broadcast("news", text="in between")
