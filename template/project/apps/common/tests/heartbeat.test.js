@@ -34,6 +34,7 @@ describe('Heartbeat', () => {
     it('reports silence though the interval is shorter than that time', () => {
         heartbeat.start(2_000);
         vi.advanceTimersByTime(7_000);
+        expect(hooks.ping).toHaveBeenCalledOnce();
         expect(hooks.onSilence).toHaveBeenCalledOnce();
     });
 

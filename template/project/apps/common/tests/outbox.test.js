@@ -3,8 +3,8 @@ import { Outbox } from '/static/js/services/outbox.js';
 
 const onExpired = vi.fn();
 
-/** @param {string} text @param {string} [ref] */
-const unsent = (text, ref) => ({ message: {}, text, ref });
+/** @param {string} text */
+const unsent = (text) => ({ message: {}, text });
 
 describe('Outbox', () => {
     /** @type {Outbox} */
@@ -48,13 +48,6 @@ describe('Outbox', () => {
         vi.setSystemTime(Date.now() + 30_000);
         expect(texts()).toEqual([]);
         expect(onExpired).toHaveBeenCalledOnce();
-    });
-
-    it('forgets a request that is over', () => {
-        outbox.add(unsent('a', '1'));
-        outbox.add(unsent('b', '2'));
-        outbox.remove('1');
-        expect(texts()).toEqual(['b']);
     });
 
     it('leaves no timer when it is empty', () => {

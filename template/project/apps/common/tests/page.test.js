@@ -42,6 +42,13 @@ describe('watchPage', () => {
         expect(callback).not.toHaveBeenCalled();
     });
 
+    it('listens on the way down, where the events of the document pass', () => {
+        const add = vi.fn();
+        vi.stubGlobal('addEventListener', add);
+        watchPage(callback);
+        expect(add.mock.calls.map(([, , { capture }]) => capture)).toEqual(Array(5).fill(true));
+    });
+
     it('watches nothing where there is no page', () => {
         vi.stubGlobal('addEventListener', undefined);
         expect(() => watchPage(callback)()).not.toThrow();

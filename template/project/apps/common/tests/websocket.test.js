@@ -127,6 +127,13 @@ describe('connect', () => {
         await expect(service.connect()).rejects.toThrow('No connection in time.');
     });
 
+    it('has all the time once it is open', async () => {
+        vi.useFakeTimers();
+        const { service } = await connected({ connectTimeout: 10_000 });
+        vi.advanceTimersByTime(10_000);
+        expect(service.status).toBe('connected');
+    });
+
     it('leaves no unhandled rejection when nobody awaits it', async () => {
         await startServer();
         const unhandled = vi.fn();
@@ -166,8 +173,9 @@ describe('reconnecting', () => {
     it.each([1002, 1003, 1007, 1008, 1009, 1010, 4400, 4401, 4403, 4404])(
         'ends with %i',
         async (code) => {
-            const { service, connection } = await connected();
             vi.useFakeTimers();
+            const { service, connection } = await connected();
+            expect(vi.getTimerCount()).toBe(1); // the heartbeat
             const refused = nextStatus(service, 'error');
             connection.close(code, 'no');
             expect((await refused)[1]).toEqual({ attempt: 0, code, reason: 'no' });
@@ -203,11 +211,18 @@ describe('reconnecting', () => {
         expect(service.status).toBe('error');
     });
 
-    it.each(/** @type {const} */ (['connect', 'retry']))('%s() starts again', async (method) => {
-        const { server, service, connection } = await connected();
-        const refused = nextStatus(service, 'error');
-        connection.close(4401);
-        await refused;
+    it.each(
+        /** @type {const} */ ([
+            ['connect', 'refused', 4401],
+            ['connect', 'given up', 1011],
+            ['retry', 'refused', 4401],
+            ['retry', 'given up', 1011],
+        ]),
+    )('%s() starts again what was %s', async (method, _, code) => {
+        const { server, service, connection } = await connected({ maxAttempts: 0 });
+        const failed = nextStatus(service, 'error');
+        connection.close(code);
+        await failed;
         await service[method]();
         expect([service.status, server.connectionCount]).toEqual(['connected', 2]);
     });
@@ -254,7 +269,6 @@ describe('the page', () => {
     beforeEach(() => {
         page = new EventTarget();
         vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
-        onTestFinished(() => void vi.unstubAllGlobals());
     });
 
     it('starts afresh what gave up', async () => {
@@ -292,7 +306,7 @@ describe('the page', () => {
     });
 
     it('drops a connection that does not answer the probe', async () => {
-        const { server, service, connection } = await connected({ pongTimeout: 20 });
+        const { server, service, connection } = await connected({ pongTimeout: 200 });
         connection.goSilent();
         dispatch('online');
         const [, { code }] = await nextStatus(service, 'disconnected');
@@ -533,8 +547,9 @@ describe('request', () => {
     it('rejects when no answer comes in time; a late one is a frame like others', async () => {
         const { service, connection } = await connected();
         const answer = service.request({ type: 'place_order' }, { timeout: 20 });
+        const rejected = expect(answer).rejects.toMatchObject({ code: 'timeout' });
         const { ref } = await connection.nextFrame();
-        await expect(answer).rejects.toMatchObject({ code: 'timeout' });
+        await rejected;
         connection.send({ type: 'place_order_result', ref });
         await nextEvent(service, 'place_order_result');
     });
@@ -584,11 +599,9 @@ describe('request', () => {
         expect(service.errors).toEqual([]);
     });
 
-    it('leaves no timer behind when it cannot be written', async () => {
-        vi.useFakeTimers();
+    it('rejects what cannot be written', async () => {
         const service = makeService();
         await expect(service.request({ type: 'a', data: 1n })).rejects.toThrow(TypeError);
-        expect(vi.getTimerCount()).toBe(0);
     });
 });
 
@@ -608,7 +621,7 @@ describe('the heartbeat', () => {
     });
 
     it('drops a half-open connection', async () => {
-        const { server, connection } = await connected({ pongTimeout: 20 }, { heartbeat: 0.01 });
+        const { server, connection } = await connected({ pongTimeout: 200 }, { heartbeat: 0.01 });
         connection.goSilent();
         await server.nextConnection();
         expect(server.connectionCount).toBe(2);
@@ -635,6 +648,29 @@ describe('a server that drains', () => {
             ['connecting', { attempt: 0 }],
             ['connected', { attempt: 0 }],
         ]);
+    });
+
+    it('is left at a random moment of that time', async () => {
+        vi.spyOn(Math, 'random').mockReturnValue(0.5);
+        vi.useFakeTimers();
+        const { service, connection } = await connected();
+        connection.send({ type: 'draining', data: { within: 10 } });
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        vi.advanceTimersByTime(4_999);
+        expect(service.status).toBe('connected');
+        vi.advanceTimersByTime(1);
+        expect(service.status).toBe('connecting');
+    });
+
+    it('is left once, however often it says so', async () => {
+        vi.useFakeTimers();
+        const { service, connection } = await connected();
+        const timers = vi.getTimerCount();
+        for (let i = 0; i < 3; i += 1) connection.send({ type: 'draining', data: { within: 10 } });
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        expect(vi.getTimerCount()).toBe(timers + 1);
     });
 
     it('is not left amid a request', async () => {

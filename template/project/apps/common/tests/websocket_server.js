@@ -12,7 +12,7 @@
  *     service.close();
  *
  * Each wait has a deadline, and fails by saying what it waited for. The server and the page last
- * until the end of the test.
+ * until the end of the test, as does whatever else it gave to `vi.stubGlobal`.
  */
 import { onTestFinished, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -39,7 +39,10 @@ export async function startServer(options = {}) {
     const server = new TestServer(listener, options);
     vi.stubGlobal('WebSocket', BrowserWebSocket);
     vi.stubGlobal('location', server.url);
-    onTestFinished(() => server.stop());
+    onTestFinished(async () => {
+        vi.unstubAllGlobals();
+        await server.stop();
+    });
     return server;
 }
 

@@ -27,7 +27,7 @@ export class Backoff {
         if (Date.now() - this.#openedAt >= stableAfter) this.attempt = 0;
         this.#openedAt = Infinity;
         if (this.attempt >= maxAttempts) return;
-        // Equal jitter: half is fixed, to outlast a restart, half parts the pages.
+        // Equal jitter: one half outlasts a restart, the other parts the pages.
         const half = Math.min(maxDelay, minDelay * 2 ** this.attempt) / 2;
         const spread = code === RESTART && !this.attempt ? RESTART_SPREAD : half;
         this.attempt += 1;

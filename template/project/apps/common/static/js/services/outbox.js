@@ -27,11 +27,6 @@ export class Outbox {
         return true;
     }
 
-    /** @param {string} ref of a request that is over */
-    remove(ref) {
-        this.#waiting = this.#waiting.filter((unsent) => unsent.ref !== ref);
-    }
-
     /** Empty it. */
     take() {
         this.#expire();

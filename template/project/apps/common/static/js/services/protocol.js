@@ -13,7 +13,7 @@ export class SocketError extends Error {
     }
 }
 
-/** Whether another attempt would fail, too. @param {number} code */
+/** Whether another attempt would fail, too: 44xx, but silence and haste. @param {number} code */
 export function isFinal(code) {
     if (code >= 4400 && code < 4500) return code !== 4408 && code !== 4429;
     return code === 1002 || code === 1003 || (code >= 1007 && code <= 1010);
@@ -21,7 +21,7 @@ export function isFinal(code) {
 
 /** @param {string} endpoint @param {Position} [position] to continue from */
 export function socketURL(endpoint, position) {
-    const url = new URL(endpoint, globalThis.location?.href);
+    const url = new URL(endpoint, location.href);
     url.protocol = url.protocol.replace('http', 'ws');
     for (const [name, value] of Object.entries(position ?? {}))
         url.searchParams.set(name, `${value}`);

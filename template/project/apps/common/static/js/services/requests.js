@@ -1,23 +1,23 @@
 import { SocketError } from './protocol.js';
 
-/** Requests that await an answer with their `ref`. */
+/** Requests that await the answer with their `ref`. */
 export class Requests {
     /** @type {Map<string | undefined, { resolve: Function, reject: Function, timer: any }>} */
-    #open = new Map();
+    pending = new Map();
     #count = 0;
 
-    get size() {
-        return this.#open.size;
-    }
-
-    /** @param {number} timeout ms @returns {{ ref: string, answer: Promise<any> }} */
-    open(timeout) {
+    /**
+     * @param {number} timeout ms
+     * @param {(ref: string) => void} send
+     * @returns {Promise<any>} the answer's frame; rejects with a SocketError
+     */
+    open(timeout, send) {
         const ref = String(++this.#count);
         const late = () => this.settle(ref, new SocketError('timeout'));
-        const answer = new Promise((resolve, reject) => {
-            this.#open.set(ref, { resolve, reject, timer: setTimeout(late, timeout) });
+        return new Promise((resolve, reject) => {
+            this.pending.set(ref, { resolve, reject, timer: setTimeout(late, timeout) });
+            send(ref);
         });
-        return { ref, answer };
     }
 
     /**
@@ -27,15 +27,10 @@ export class Requests {
      * @returns {boolean} whether there was such a request
      */
     settle(ref, error, frame) {
-        const request = this.#open.get(ref);
+        const request = this.pending.get(ref);
         clearTimeout(request?.timer);
         if (error) request?.reject(error);
         else request?.resolve(frame);
-        return this.#open.delete(ref);
-    }
-
-    /** @param {Error} error */
-    rejectAll(error) {
-        for (const ref of this.#open.keys()) this.settle(ref, error);
+        return this.pending.delete(ref);
     }
 }

@@ -23,12 +23,8 @@ const DEFAULTS = {
 /** @typedef {import('./protocol.js').Position} Position */
 /** @typedef {{ type: string, [member: string]: unknown }} Message */
 /** @typedef {import('./events.js').Status} Status */
-/**
- * @typedef {object} Endpoint
- * @property {string | (() => string | Promise<string>)} endpoint or what is asked for it
- *     before each attempt
- * @property {Position} [position] rendered into the page, to continue from
- */
+/** @typedef {import('./events.js').Details} Details */
+
 /** A connection that comes back and continues where it was. */
 export class BaseWebSocketService extends Events {
     #options;
@@ -49,7 +45,10 @@ export class BaseWebSocketService extends Events {
     #waiters = [];
     #position;
 
-    /** @param {Endpoint & Partial<typeof DEFAULTS>} options */
+    /**
+     * @param {{ endpoint: string | (() => string | Promise<string>), position?: Position }
+     *     & Partial<typeof DEFAULTS>} options a function is asked before each attempt
+     */
     constructor(options) {
         super();
         this.#options = { ...DEFAULTS, ...options };
@@ -60,8 +59,7 @@ export class BaseWebSocketService extends Events {
             onSilence: () => this.#lost(1006, 'The server is silent.'),
             onLatency: (milliseconds) => this.emit('latency', milliseconds),
         });
-        const onExpired = this.#drop.bind(this, 'queue_expired');
-        this.#outbox = new Outbox(this.#options, onExpired);
+        this.#outbox = new Outbox(this.#options, this.#drop.bind(this, 'queue_expired'));
     }
 
     get status() {
@@ -78,8 +76,8 @@ export class BaseWebSocketService extends Events {
      * @returns {Promise<void>} settles when it is open, or given up
      */
     connect() {
-        const isIdle = !this.#unwatch || this.#status === 'error';
-        return isIdle ? this.retry() : this.#whenOpen();
+        if (!this.#unwatch || this.#status === 'error') this.retry();
+        return this.#whenOpen();
     }
 
     /** Try now, with all attempts ahead. */
@@ -109,17 +107,9 @@ export class BaseWebSocketService extends Events {
      * Send, and await the answer. Never repeated: the server may have acted.
      * @param {Message} message
      * @param {{ timeout?: number }} [options] ms
-     * @returns {Promise<any>} the answer's frame; rejects with a SocketError
      */
-    async request(message, { timeout = this.#options.requestTimeout } = {}) {
-        const { ref, answer } = this.#requests.open(timeout);
-        try {
-            this.#post({ ...message, ref }, ref);
-            return await answer;
-        } finally {
-            this.#requests.settle(ref);
-            this.#outbox.remove(ref);
-        }
+    request(message, { timeout = this.#options.requestTimeout } = {}) {
+        return this.#requests.open(timeout, (ref) => this.#post({ ...message, ref }, ref));
     }
 
     /**
@@ -158,7 +148,10 @@ export class BaseWebSocketService extends Events {
         this.#backoff.opened();
         this.#heartbeat.start(this.#options.heartbeat);
         this.#status = 'connected';
-        for (const { text } of this.#outbox.take()) this.#socket?.send(text);
+        for (const { text, ref } of this.#outbox.take()) {
+            // A request may be over before it is sent.
+            if (!ref || this.#requests.pending.has(ref)) this.#socket?.send(text);
+        }
         for (const settle of this.#waiters.splice(0)) settle();
         this.#setStatus('connected');
     }
@@ -174,24 +167,24 @@ export class BaseWebSocketService extends Events {
 
     /** @param {number} code @param {string} reason */
     #fail(code, reason) {
-        // The page's return is no reason to ask again.
-        if (isFinal(code)) this.#ignorePage();
+        if (isFinal(code)) this.#ignorePage(); // whose return is no reason to ask again
         const error = new SocketError(isFinal(code) ? code : 'gave_up', reason);
         this.#setStatus('error', { code, reason });
         this.emit('error', error);
         this.#abandon(error);
     }
 
-    /** Let go of this connection, without waiting for its close. */
+    /** Move on without waiting for the close. */
     #hangUp() {
         this.#generation += 1;
         clearTimeout(this.#timer);
         this.#heartbeat.stop();
         this.#socket?.close();
         this.#socket = undefined;
-        // Before that, requests wait in the outbox.
+        // Until then, requests are in the outbox.
         if (this.#status !== 'connected') return;
-        this.#requests.rejectAll(new SocketError('connection_lost'));
+        const error = new SocketError('connection_lost');
+        for (const ref of this.#requests.pending.keys()) this.#requests.settle(ref, error);
     }
 
     /** @param {SocketError} error for all who wait */
@@ -200,7 +193,7 @@ export class BaseWebSocketService extends Events {
         for (const unsent of this.#outbox.take()) this.#drop(error.code, unsent);
     }
 
-    /** @param {Status} status @param {{ delay?: number, code?: number, reason?: string }} [details] */
+    /** @param {Status} status @param {Partial<Details>} [details] */
     #setStatus(status, details) {
         this.#status = status;
         this.emit('connectionStatus', status, { attempt: this.#backoff.attempt, ...details });
@@ -240,7 +233,10 @@ export class BaseWebSocketService extends Events {
     /** @param {any} frame */
     #dispatch(frame) {
         const { type, ref, data } = frame ?? {};
-        const error = type === 'error' ? new SocketError(data.code, data.message, data) : undefined;
+        const isError = type === 'error';
+        const error = isError
+            ? new SocketError(data?.code ?? type, data?.message, data)
+            : undefined;
         if (this.#requests.settle(ref, error, frame)) return;
         if (error) this.emit('error', error);
         else if (type === 'welcome') this.#welcome(data);
@@ -269,7 +265,7 @@ export class BaseWebSocketService extends Events {
     /** Leave at random, but not amid a request. @param {number} within seconds */
     #drain(within) {
         const leave = () => {
-            if (this.#requests.size) this.#timer = setTimeout(leave, 100);
+            if (this.#requests.pending.size) this.#timer = setTimeout(leave, 100);
             else this.#attempt();
         };
         const delay = Math.max(this.#options.minDelay, Math.random() * within * 1_000);
@@ -290,7 +286,8 @@ export class BaseWebSocketService extends Events {
     /** @param {string | number} code @param {import('./outbox.js').Unsent} unsent */
     #drop(code, { message, ref }) {
         const error = new SocketError(code, '', message);
-        if (!this.#requests.settle(ref, error)) this.emit('error', error);
+        if (ref) this.#requests.settle(ref, error);
+        else this.emit('error', error);
     }
 
     /** @param {boolean} isLeaving */
@@ -309,7 +306,8 @@ export class BaseWebSocketService extends Events {
 }
 
 // Two addresses are two classes, each with its own connections.
+const { url } = import.meta;
 const page = /** @type {any} */ (globalThis);
 const LOADED = Symbol.for('BaseWebSocketService');
-page[LOADED] ??= import.meta.url;
-if (page[LOADED] !== import.meta.url) console.warn('Loaded twice:', page[LOADED], import.meta.url);
+page[LOADED] ??= url;
+if (page[LOADED] !== url) console.warn('Loaded twice:', page[LOADED], url);
