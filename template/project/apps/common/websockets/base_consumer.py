@@ -21,6 +21,7 @@ from apps.common.websockets.hub import Event, NumberedEvent, Resync, get_hub
 from apps.common.websockets.inbox import Inbox
 from apps.common.websockets.limits import TokenBucket
 from apps.common.websockets.messages import Message, MessageError
+from apps.common.websockets.metrics import count
 from apps.common.websockets.outbox import Outbox, Send
 from apps.common.websockets.protocol import CloseCode, Frame
 from apps.common.websockets.registry import get_registry
@@ -192,6 +193,8 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         elif left_off:
             position = get_hub().position(group)  # the page loads its state after this
         self._seq = position.seq
+        count("replayed", len(missed or ()))
+        count("replays_refused", 1 if left_off and missed is None else 0)
         top = Position(position.epoch, position.seq + len(missed or ()))
         await self._greet(top, None if left_off is None else missed is not None)
         held, self._held = self._held, None
@@ -391,6 +394,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
             logger.exception("%s failed to handle the event %r", type(self).__name__, event.kind)
 
     def _refuse(self, error: MessageError, ref: protocol.Ref = None) -> None:
+        count("refused_frames")
         self.write(protocol.encode(protocol.answer(protocol.refusal(error), ref)))
 
     def write(self, text: str) -> None:
@@ -410,6 +414,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         get_registry().spawn(how)
 
     async def _cut_off(self) -> None:
+        count("slow_closes")
         logger.warning("A page of %s reads too slowly and is closed", type(self).__name__)
         await self._leave_all()
         try:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from apps.common.websockets.messages import Message
+from apps.common.websockets.metrics import count
 from apps.common.websockets.registry import tell
 from apps.common.websockets.streams import Position, StreamsUnavailable, get_streams
 
@@ -61,4 +62,5 @@ def _broadcast(group: str, body: str) -> None:
 
 
 def _log(group: str, error: StreamsUnavailable) -> None:
+    count("failed_broadcasts")
     logger.error("A broadcast to %s failed: %s", group, error)

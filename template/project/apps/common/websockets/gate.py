@@ -11,6 +11,7 @@ from django.urls import URLPattern, re_path
 
 from apps.common.websockets.hub import get_hub
 from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.registry import get_registry
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class UnknownPath(AsyncWebsocketConsumer):
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """The server's start and end."""
-    while (message := await receive())["type"] != "lifespan.shutdown":
-        await send({"type": f"{message['type']}.complete"})
+    while (await receive())["type"] != "lifespan.shutdown":
+        await get_registry().start()
+        await send({"type": "lifespan.startup.complete"})
     await get_hub().close()
     await send({"type": "lifespan.shutdown.complete"})

@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from redis.exceptions import RedisError
 
 from apps.common.websockets import protocol
+from apps.common.websockets.metrics import count
 from apps.common.websockets.serial import Serial
 from apps.common.websockets.streams import Broadcast, Position, StreamsUnavailable, get_streams
 
@@ -132,6 +133,10 @@ class Hub:
         group = self._groups.get(name)
         return len(group.members) if group else 0
 
+    def groups(self) -> list[str]:
+        """The names of the groups."""
+        return list(self._groups)
+
     async def close(self) -> None:
         """Give up everything: the process is about to end."""
         for name in list(self._groups):
@@ -212,6 +217,7 @@ class _Group:
 
     async def _tell(self, event: Event) -> None:
         members = list(self.members)
+        count("sent", len(members))
         for start in range(0, len(members), MEMBERS_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
@@ -226,6 +232,7 @@ class _Group:
                 break
             except StreamsUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+        count("resyncs" if top else "gaps_mended", 1 if top or missed else 0)
         if top:
             self.position = top
             for member in list(self.members):
@@ -251,6 +258,11 @@ async def _quietly(awaitable: Any) -> None:
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def all_members() -> dict[str, int]:
+    """How many connections of this process are in each group."""
+    return {name: hub.members(name) for hub in list(_hubs.values()) for name in hub.groups()}
 
 
 def get_hub() -> Hub:

@@ -20,7 +20,7 @@ class TokenBucket:
         self._tokens = min(self.burst, self._tokens + (now - self._stamp) * self.rate)
         self._stamp = now
         self._tokens -= 1
-        return 0.0 if self._tokens >= 0 else -self._tokens / self.rate
+        return 0.0 if self._tokens >= 0 else (1 - self._tokens) / self.rate
 
     @property
     def is_flooded(self) -> bool:

@@ -80,6 +80,11 @@ def resync(epoch: str, seq: int) -> dict[str, Any]:
     return {"type": "resync", "data": {"epoch": epoch, "seq": seq}}
 
 
+def draining(within: int) -> dict[str, Any]:
+    """Tells a page to reconnect at a random moment of the next `within` seconds."""
+    return {"type": "draining", "data": {"within": within}}
+
+
 def parse_position(query: bytes) -> Position | None:
     """Where a page left off, from the address with which it connects: ?epoch=k3x&seq=17."""
     values = dict(parse_qsl(query.decode("latin-1")))

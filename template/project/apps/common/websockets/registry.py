@@ -7,13 +7,15 @@ each session; old database connections are closed. One timer for the process, no
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextvars import Context
+from socket import gethostname
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
 from django.db import close_old_connections
 
-from apps.common.websockets import sessions
+from apps.common.websockets import protocol, sessions
 from apps.common.websockets.protocol import CloseCode
 from apps.common.websockets.streams import Order, get_streams
 
@@ -46,7 +48,14 @@ class Registry:
         self._by_session: dict[str, set[Connection]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._is_listening = False  # to what other processes tell
+        self._is_permanent = False
+        self.is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen to other processes also while there is no connection. Called when a server starts."""
+        self._is_permanent = True
+        await _logged(self._listen())
 
     async def add(self, connection: Connection) -> None:
         """Look after a connection."""
@@ -56,9 +65,7 @@ class Registry:
         self._by_session.setdefault(session_key, set()).add(connection)
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name="websocket sweep")
-        if not self._is_listening:
-            await get_streams().listen_to_orders(self.obey)
-            self._is_listening = True
+        await self._listen()
 
     async def remove(self, connection: Connection) -> None:
         """Stop looking after it; harmless if it is not there."""
@@ -70,8 +77,7 @@ class Registry:
         if not self.connections and self._sweeper:
             self._sweeper.cancel()
             self._sweeper = None
-            self._is_listening = False
-            await _logged(get_streams().unlisten_to_orders())
+            await _logged(self._unlisten())
 
     def of_user(self, user_id: str) -> list[Connection]:
         """A user's connections, by the primary key as a string."""
@@ -79,7 +85,7 @@ class Registry:
 
     def obey(self, order: Order) -> None:
         """sign_out: a session's key; its connections are closed. recheck: a user's id, whose connections are asked.
-        to_user: a user's id, to whose connections "text" is sent."""
+        to_user: a user's id, to whose connections "text" is sent. drain: seconds, if "host" is this one."""
         if session_key := order.get("sign_out"):
             self._close(self._by_session.get(session_key, ()), CloseCode.SIGNED_OUT)
         if user_id := order.get("recheck"):
@@ -87,12 +93,29 @@ class Registry:
         if user_id := order.get("to_user"):
             for connection in self.of_user(user_id):
                 connection.write(order["text"])
+        if (within := order.get("drain")) and order["host"] == gethostname():
+            self._drain(int(within))
 
     def spawn(self, coroutine: Any) -> None:
         """Run something beside a connection, and log its failure."""
         task = asyncio.ensure_future(_logged(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _listen(self) -> None:
+        if not self._is_listening:
+            await get_streams().listen_to_orders(self.obey)
+            self._is_listening = True
+
+    async def _unlisten(self) -> None:
+        if self._is_listening and not self._is_permanent:
+            self._is_listening = False
+            await get_streams().unlisten_to_orders()
+
+    def _drain(self, within: int) -> None:
+        self.is_draining = True
+        for connection in self.connections:
+            connection.write(protocol.encode(protocol.draining(within)))
 
     async def close_old_connections(self) -> None:
         """Let go of database connections that are broken or too old. Channels does so for every message, in the one
@@ -154,10 +177,25 @@ def get_registry() -> Registry:
     return _registries[loop]
 
 
-def tell(order: Order) -> None:
-    """Have every registry obey, in every process. For sync code, from any thread."""
+def tell(order: Order) -> bool:
+    """Have every registry obey, in every process. For sync code, from any thread.
+
+    Returns whether the other processes were told; if not, which is logged, it was at least this one.
+    """
     if get_streams().tell(order):
-        return
+        return True
     for loop, registry in list(_registries.items()):
         if not loop.is_closed():
-            loop.call_soon_threadsafe(registry.obey, order)
+            # A context of its own: in that of the thread that tells, ORM work would wait for that very thread.
+            loop.call_soon_threadsafe(registry.obey, order, context=Context())
+    return False
+
+
+def is_draining() -> bool:
+    """Whether this process was told that it will be stopped."""
+    return any(registry.is_draining for registry in list(_registries.values()))
+
+
+def connection_count() -> int:
+    """How many connections this process has."""
+    return sum(len(registry.connections) for registry in list(_registries.values()))

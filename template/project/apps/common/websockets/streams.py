@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from functools import cache
 from itertools import islice
 from secrets import token_hex
@@ -216,7 +217,8 @@ def fits_replay(frames: list[Broadcast]) -> bool:
 
 def _call(loop: asyncio.AbstractEventLoop, hear: Hear, broadcast: Broadcast) -> None:
     try:
-        loop.call_soon_threadsafe(hear, broadcast)
+        # In a context of its own: what a page does about it must not share the publisher's thread for ORM work.
+        loop.call_soon_threadsafe(hear, broadcast, context=Context())
     except RuntimeError:  # the loop is closed: a test's, or a process about to end
         if not loop.is_closed():
             raise

@@ -1,0 +1,102 @@
+"""What operates a process: health, readiness, draining, and counts."""
+
+import asyncio
+
+import pytest
+from channels.routing import URLRouter
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import re_path
+
+from apps.common.websockets import metrics
+from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+from apps.common.websockets.broadcast import abroadcast
+from apps.common.websockets.messages import Message
+from apps.common.websockets.registry import get_registry
+from apps.common.websockets.sessions import SessionAuth
+from apps.common.websockets.testing import connect
+
+
+class Tick(Message):
+    n: int
+
+
+class TickConsumer(BaseWebSocketConsumer):
+    group_name = "ticks"
+
+    async def is_allowed(self) -> bool:
+        return True
+
+
+APPLICATION = SessionAuth(URLRouter([re_path(r"^ticks/$", TickConsumer.as_asgi())]))
+
+
+def test_a_process_is_healthy_and_ready(client):
+    assert client.get("/health/").content == b"ok\n"
+    assert client.get("/ready/").content == b"ready\n"
+
+
+async def test_draining_tells_pages_and_the_load_balancer(monkeypatch):
+    monkeypatch.setattr("apps.common.websockets.registry.gethostname", lambda: "this")
+    async with connect("/ticks/", application=APPLICATION) as page:
+        get_registry().obey({"drain": "30", "host": "that"})
+        await page.assert_silent()
+        assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 200
+        get_registry().obey({"drain": "30", "host": "this"})
+        told = await page.next_frame("draining", lambda frame: frame["type"] == "draining")
+        assert told["data"] == {"within": 30}
+        assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 503
+
+
+def test_a_single_process_is_not_drained(settings):
+    settings.REDIS_URL = ""
+    with pytest.raises(CommandError, match="restart it"):
+        call_command("drain")
+
+
+@pytest.mark.django_db
+def test_counts_are_for_staff(client, staff_user, user):
+    assert client.get("/metrics/").status_code == 403
+    client.force_login(user)
+    assert client.get("/metrics/").status_code == 403
+    client.force_login(staff_user)
+    assert client.get("/metrics/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_counts_are_for_who_has_the_token(client, settings):
+    settings.METRICS_TOKEN = "secret"
+    assert client.get("/metrics/", headers={"Authorization": "Bearer wrong"}).status_code == 403
+    assert client.get("/metrics/", headers={"Authorization": "Bearer secret"}).status_code == 200
+
+
+@pytest.mark.django_db
+def test_an_empty_token_is_none(client, settings):
+    settings.METRICS_TOKEN = ""
+    assert client.get("/metrics/", headers={"Authorization": "Bearer "}).status_code == 403
+
+
+async def test_counts_what_was_sent_refused_and_replayed(settings):
+    settings.METRICS_TOKEN = "secret"
+    before = metrics.counts()
+    async with connect("/ticks/", application=APPLICATION) as page:
+        greeting = await page.next_frame("welcome")
+        await abroadcast("ticks", Tick(n=1))
+        await page.assert_broadcast("tick", n=1)
+        await page.send("nonsense")
+        await page.assert_error("unknown_type")
+        response = await asyncio.to_thread(Client().get, "/metrics/", headers={"Authorization": "Bearer secret"})
+        assert 'websockets_members{group="ticks"} 1\n' in response.text
+        assert "websockets_connections 1\n" in response.text
+    async with connect(f"/ticks/?epoch={greeting['data']['epoch']}&seq=0", application=APPLICATION) as page:
+        await page.assert_broadcast("tick", n=1)
+    async with connect("/ticks/?epoch=other&seq=0", application=APPLICATION) as page:
+        await page.assert_silent()
+    after = metrics.counts()
+    changed = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    assert changed == {"sent": 1, "refused_frames": 1, "replayed": 1, "replays_refused": 1}
+
+
+def test_a_mistyped_count_is_refused():
+    with pytest.raises(KeyError, match="sennt"):
+        metrics.count("sennt")

@@ -1,0 +1,40 @@
+"""What a load balancer and a monitor ask of a process."""
+
+import hmac
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+
+from apps.common.websockets.hub import all_members
+from apps.common.websockets.metrics import prometheus
+from apps.common.websockets.registry import connection_count, is_draining
+
+
+def health(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def ready(request: HttpRequest) -> HttpResponse:
+    """The process takes new connections; 503 while it is drained before a restart."""
+    if is_draining():
+        return HttpResponse("draining\n", content_type="text/plain", status=503)
+    return HttpResponse("ready\n", content_type="text/plain")
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """This process's counts, for staff, or with the header `Authorization: Bearer METRICS_TOKEN`."""
+    if not (_has_token(request) or _is_staff(request.user)):
+        return HttpResponseForbidden("sign in as staff, or send the METRICS_TOKEN\n", content_type="text/plain")
+    text = prometheus(all_members(), connection_count())
+    return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _has_token(request: HttpRequest) -> bool:
+    given = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    return bool(settings.METRICS_TOKEN) and hmac.compare_digest(given, settings.METRICS_TOKEN.encode())
+
+
+def _is_staff(user: AbstractBaseUser | AnonymousUser) -> bool:
+    return user.is_active and bool(getattr(user, "is_staff", False))
