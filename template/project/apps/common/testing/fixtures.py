@@ -30,6 +30,12 @@ def _fresh_streams() -> Iterator[None]:
     get_streams.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """A password's hash is slow on purpose, which tests need not wait for."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def user(transactional_db: None) -> AbstractBaseUser:
     return get_user_model().objects.create_user(username="ann", password="ann-password")
