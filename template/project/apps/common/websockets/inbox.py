@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Inbox(Generic[T]):
         "_sort",
         "_task",
         "_wake",
+        "_watch",
     )
 
     def __init__(
@@ -51,6 +53,7 @@ class Inbox(Generic[T]):
         self._task: asyncio.Task[Any] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._watch = _get_watch()
 
     @property
     def is_full(self) -> bool:
@@ -85,8 +88,8 @@ class Inbox(Generic[T]):
         return None
 
     async def _handle_watched(self, item: T) -> None:
-        # The callback runs only if the handler suspends: otherwise it is cancelled before the loop gets to it.
-        watch = None if self._reader else asyncio.get_running_loop().call_soon(self._start_reader)
+        if self._reader is None:
+            self._watch.begin(self)
         self._is_handling = True
         try:
             await self._handle(item)
@@ -95,15 +98,15 @@ class Inbox(Generic[T]):
                 raise  # the server's doing
         finally:
             self._is_handling = False
-            if watch:
-                watch.cancel()
+            self._watch.end(self)
         if self._has_cancelled and self._task:
             self._task.uncancel()  # also if the handler kept the cancellation to itself
 
     def _cancels(self) -> int:
         return self._task.cancelling() if self._task else 0
 
-    def _start_reader(self) -> None:
+    def start_reader(self) -> None:
+        """Read in a task of its own from now on. Called by the watch."""
         self._items = deque()
         self._reader = asyncio.create_task(self._read(self._items))
 
@@ -129,3 +132,40 @@ class Inbox(Generic[T]):
         elif self._is_over and self._is_handling and self._task:
             self._has_cancelled = True
             self._task.cancel()
+
+
+class _Watch:
+    """Notices which handlers have suspended: those that are still at it when the event loop gets to the next thing.
+
+    One callback serves all connections that handle something in the meantime.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handling: set[Inbox[Any]] = set()
+        self._is_due = False
+
+    def begin(self, inbox: "Inbox[Any]") -> None:
+        self._handling.add(inbox)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._look)
+
+    def end(self, inbox: "Inbox[Any]") -> None:
+        self._handling.discard(inbox)
+
+    def _look(self) -> None:
+        self._is_due = False
+        suspended, self._handling = self._handling, set()
+        for inbox in suspended:
+            inbox.start_reader()
+
+
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+
+
+def _get_watch() -> _Watch:
+    loop = asyncio.get_running_loop()
+    if loop not in _watches:
+        _watches[loop] = _Watch()
+    return _watches[loop]

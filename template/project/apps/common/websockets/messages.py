@@ -37,8 +37,12 @@ class Message(BaseModel):
 
     def encode(self, ref: str | int | None = None) -> str:
         """The frame as text, with the ref of the request that it answers."""
-        reference = "" if ref is None else f'"ref":{to_json(ref).decode()},'
-        return f'{{"type":"{self.message_type}",{reference}"data":{self.model_dump_json()}}}'
+        # What model_dump_json() does, without its many options.
+        data = self.__pydantic_serializer__.to_json(self).decode()
+        if ref is None:
+            return f'{{"type":"{self.message_type}","data":{data}}}'
+        reference = to_json(ref).decode()
+        return f'{{"type":"{self.message_type}","ref":{reference},"data":{data}}}'
 
 
 class MessageError(Exception):

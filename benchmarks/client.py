@@ -1,0 +1,102 @@
+"""A WebSocket client that costs little enough to load a server from one core. Text frames alone."""
+
+import asyncio
+import os
+import struct
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+
+def masked(text: bytes) -> bytes:
+    """A text frame as a client sends it. The mask is zero, which RFC 6455 allows, and which costs nothing."""
+    length = len(text)
+    head = bytes([0x81, 0x80 | length]) if length < 126 else bytes([0x81, 0xFE]) + struct.pack("!H", length)
+    return head + bytes(4) + text
+
+
+class Client(asyncio.Protocol):
+    """One connection: calls on_frame(payload) for each text frame."""
+
+    def __init__(self, host: str, path: str, cookie: str, on_frame: Callable[["Client", bytes], None]) -> None:
+        lines = [
+            f"GET {path} HTTP/1.1", f"Host: {host}", f"Origin: http://{host}", "Upgrade: websocket",
+            "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        ]  # fmt: skip
+        if cookie:
+            lines.append(f"Cookie: {cookie}")
+        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+        self._buffer = b""
+        self._on_frame = on_frame
+        self.open = asyncio.get_running_loop().create_future()
+        self.closed: int | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        transport.write(self._request)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.open.done():
+            self.open.set_exception(ConnectionError("closed during the handshake"))
+        self.closed = self.closed or 1006
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer + data if self._buffer else data
+        if not self.open.done():
+            head, found, buffer = buffer.partition(b"\r\n\r\n")
+            if not found:
+                self._buffer = head
+                return
+            if b" 101 " not in head.split(b"\r\n", 1)[0] + b" ":
+                self.open.set_exception(ConnectionError(head.decode("latin-1")))
+                return
+            self.open.set_result(self)
+        position, size = 0, len(buffer)
+        while size - position >= 2:
+            length, start = buffer[position + 1], position + 2
+            if length == 126:
+                if size - position < 4:
+                    break
+                length, start = int.from_bytes(buffer[position + 2 : position + 4], "big"), position + 4
+            elif length == 127:
+                if size - position < 10:
+                    break
+                length, start = int.from_bytes(buffer[position + 2 : position + 10], "big"), position + 10
+            if size < start + length:
+                break
+            opcode, position = buffer[position] & 0x0F, start + length
+            if opcode == 1:
+                self._on_frame(self, buffer[start:position])
+            elif opcode == 8:
+                self.closed = int.from_bytes(buffer[start : start + 2], "big")
+            elif opcode == 9:
+                self.transport.write(bytes([0x8A, 0x80 | length]) + bytes(4) + buffer[start:position])
+        self._buffer = buffer[position:]
+
+
+async def connect(url: str, on_frame: Callable[[Client, bytes], None], cookie: str = "") -> Client:
+    """A client whose handshake is done."""
+    parts = urlsplit(url)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    loop = asyncio.get_running_loop()
+    _, client = await loop.create_connection(
+        lambda: Client(parts.netloc, path, cookie, on_frame), parts.hostname, parts.port
+    )
+    await client.open
+    return client
+
+
+async def connect_many(
+    url: str, count: int, on_frame: Callable[[Client, bytes], None], cookie: str = ""
+) -> list[Client]:
+    """Many of them, fifty at a time."""
+    clients: list[Client] = []
+    while len(clients) < count:
+        batch = min(50, count - len(clients))
+        clients += await asyncio.gather(*(connect(url, on_frame, cookie) for _ in range(batch)))
+    return clients
+
+
+def memory_of(pid: int) -> int:
+    """Resident memory of a process, in bytes."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

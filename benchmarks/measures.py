@@ -1,0 +1,195 @@
+"""What is measured, each as a coroutine that takes a running server. Times in seconds, memory in bytes."""
+
+import asyncio
+import json
+import statistics
+import time
+from dataclasses import dataclass
+
+from client import Client, connect, connect_many, masked, memory_of
+
+
+@dataclass
+class Server:
+    """A server under measurement."""
+
+    name: str
+    url: str  # ws://127.0.0.1:PORT
+    pid: int
+    cookie: str  # of a user who is signed in
+
+
+def frame(kind: str, ref: int | None = None, **data: object) -> bytes:
+    reference = {} if ref is None else {"ref": ref}
+    return masked(json.dumps({"type": kind, **reference, "data": data}).encode())
+
+
+def is_greeting(payload: bytes) -> bool:
+    return payload.startswith(b'{"type":"welcome"')
+
+
+async def echo(server: Server, connections: int = 100, seconds: float = 3) -> dict[str, float]:
+    """Round trips each second, every connection waiting for its answer before it asks again."""
+    count = 0
+    text = frame("echo", 1, text="hello there")
+
+    def on_frame(client: Client, payload: bytes) -> None:
+        nonlocal count
+        if not is_greeting(payload):
+            count += 1
+            client.transport.write(text)
+
+    clients = await connect_many(f"{server.url}/ws/echo/", connections, on_frame)
+    await asyncio.sleep(0.3)
+    for client in clients:
+        client.transport.write(text)
+    await asyncio.sleep(0.5)
+    count, began = 0, time.perf_counter()
+    await asyncio.sleep(seconds)
+    rate = count / (time.perf_counter() - began)
+    close(clients)
+    return {"echo, round trips/s (100 connections)": rate}
+
+
+async def round_trip(server: Server, times: int = 2_000) -> dict[str, float]:
+    """The median time of a round trip on a server that is otherwise idle."""
+    delays = await _round_trips(server, times)
+    return {"echo, one connection, p50 in µs": statistics.median(delays) * 1e6}
+
+
+async def blocked(server: Server) -> dict[str, float]:
+    """The longest echo on one connection while another's handler does ORM work for half a second, three times."""
+    worst = []
+    for _ in range(3):
+        other = await connect(f"{server.url}/ws/echo/", lambda client, payload: None)
+        probe = asyncio.create_task(_round_trips(server, 400, pause=0.002))
+        await asyncio.sleep(0.2)
+        other.transport.write(frame("block"))
+        worst.append(max(await probe))
+        close([other])
+    return {"echo while another connection does 500 ms of ORM work, ms": statistics.median(worst) * 1e3}
+
+
+async def fanout(server: Server, path: str = "/ws/fanout/", members: int = 1_000, seconds: float = 3) -> dict[str, float]:
+    """Deliveries each second to the members of a group, the next broadcast as soon as the last member has the one
+    before; and how long the last member waited."""
+    group = await Group.join(server, path, members)
+    await group.publish()
+    delays, began = [], time.perf_counter()
+    while time.perf_counter() - began < seconds or len(delays) < 3:
+        delays.append(await group.publish())
+    rate = len(delays) * members / (time.perf_counter() - began)
+    group.close()
+    name = f"fan-out to {members}" + (", without replay" if path == "/ws/unnumbered/" else "")
+    return {
+        f"{name}, deliveries/s": rate,
+        f"{name}, last receiver p50, ms": statistics.median(delays) * 1e3,
+        f"{name}, last receiver p99, ms": sorted(delays)[int(len(delays) * 0.99)] * 1e3,
+    }
+
+
+async def stalled(server: Server) -> dict[str, float]:
+    """Fan-out to 1,000 when ten more members never read."""
+    lazy = await connect_many(f"{server.url}/ws/fanout/", 10, lambda client, payload: None)
+    for client in lazy:
+        client.transport.pause_reading()
+    measured = await fanout(server)
+    close(lazy)
+    return {name.replace("fan-out to 1000", "with 1 in 100 that never reads"): value for name, value in measured.items()}
+
+
+async def burst(server: Server, members: int = 200, times: int = 500) -> dict[str, float]:
+    """The share that is lost of 500 broadcasts published in a loop to 200 members."""
+    group = await Group.join(server, "/ws/fanout/", members)
+    got = await group.burst(times)
+    group.close()
+    return {"burst of 500 to 200 members, lost, %": 100 * (1 - got / (members * times))}
+
+
+async def signing_in(server: Server, count: int = 1_000) -> dict[str, float]:
+    """Connections with a session that are accepted each second, fifty at a time."""
+    began = time.perf_counter()
+    clients = await connect_many(f"{server.url}/ws/idle/", count, lambda client, payload: None, server.cookie)
+    rate = count / (time.perf_counter() - began)
+    close(clients)
+    return {"signed-in connections accepted/s": rate}
+
+
+async def memory(server: Server, count: int = 2_000) -> dict[str, float]:
+    """Resident memory for each idle connection with a session."""
+    warm = await connect_many(f"{server.url}/ws/idle/", 50, lambda client, payload: None, server.cookie)
+    await asyncio.sleep(0.5)
+    before = memory_of(server.pid)
+    clients = await connect_many(f"{server.url}/ws/idle/", count, lambda client, payload: None, server.cookie)
+    await asyncio.sleep(2)
+    after = memory_of(server.pid)
+    close(clients + warm)
+    return {"memory for each idle signed-in connection, KiB": (after - before) / count / 1024}
+
+
+class Group:
+    """Many members, of which the first publishes."""
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        self.received = 0
+        self.expected = 0
+        self.done = asyncio.Event()
+
+    @classmethod
+    async def join(cls, server: Server, path: str, members: int) -> "Group":
+        group = cls()
+        group.clients = await connect_many(server.url + path, members, group.on_frame)
+        await asyncio.sleep(0.5)
+        return group
+
+    def on_frame(self, client: Client, payload: bytes) -> None:
+        if b'"news"' in payload:
+            self.received += 1
+            if self.received >= self.expected:
+                self.done.set()
+
+    async def publish(self) -> float:
+        """One broadcast; the seconds until the last member has it."""
+        self.received, self.expected = 0, len(self.clients)
+        self.done.clear()
+        began = time.perf_counter()
+        self.clients[0].transport.write(frame("publish", text="x" * 100))
+        await asyncio.wait_for(self.done.wait(), 60)
+        return time.perf_counter() - began
+
+    async def burst(self, times: int) -> int:
+        """Many broadcasts in a loop on the server; how many frames have come when no more come for two seconds."""
+        self.received, self.expected = 0, len(self.clients) * times
+        self.done.clear()
+        self.clients[0].transport.write(frame("publish", text="x" * 100, times=times))
+        before = -1
+        while before != self.received and not self.done.is_set():
+            before = self.received
+            await asyncio.sleep(2)
+        return self.received
+
+    def close(self) -> None:
+        close(self.clients)
+
+
+async def _round_trips(server: Server, times: int, pause: float = 0) -> list[float]:
+    answered = asyncio.Event()
+    client = await connect(f"{server.url}/ws/echo/", lambda client, payload: is_greeting(payload) or answered.set())
+    await asyncio.sleep(0.2)
+    text, delays = frame("echo", 1, text="hello there"), []
+    for _ in range(times):
+        answered.clear()
+        began = time.perf_counter()
+        client.transport.write(text)
+        await asyncio.wait_for(answered.wait(), 30)
+        delays.append(time.perf_counter() - began)
+        if pause:
+            await asyncio.sleep(pause)
+    close([client])
+    return delays
+
+
+def close(clients: list[Client]) -> None:
+    for client in clients:
+        client.transport.abort()
