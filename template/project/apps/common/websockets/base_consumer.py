@@ -147,7 +147,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         self._is_accepted = False
         self._is_ending = False
         self._groups: set[str] = set()
-        self._seq = 0  # of the last numbered broadcast that this page was given
+        self._position = Position("", 0)  # of the last numbered broadcast that this page was given
         self._held: list[tuple[str, Event]] | None = None  # what waits for the replay
         self._outbox = Outbox(send, self.outbox_bytes, self._let_go)
         self._inbox: Inbox[Frame] = Inbox(receive, self._sort, self._handle_safely, self.inbox_limit)
@@ -191,8 +191,8 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         if left_off and missed is not None:
             position = left_off
         elif left_off:
-            position = get_hub().position(group)  # the page loads its state after this
-        self._seq = position.seq
+            position = await get_streams().atop(group)  # the page loads its state after this
+        self._position = position
         count("replayed", len(missed or ()))
         count("replays_refused", 1 if left_off and missed is None else 0)
         top = Position(position.epoch, position.seq + len(missed or ()))
@@ -357,19 +357,16 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         """Take an event of a group, without waiting. Called by the hub."""
         if self._held is not None:
             self._held.append((group, event))
-        elif event.seq and group == self.group_name and self.replay:
-            self._deliver_numbered(event)
-        else:
+        elif event.position and group == self.group_name and self.replay:
+            self._deliver_numbered(event, event.position)
+        elif not isinstance(event, Resync):
             self._deliver(event.unnumbered)
 
-    def resync(self, group: str, position: Position) -> None:
-        """Tell the page to load its state anew, because broadcasts are lost. Called by the hub."""
-        if group == self.group_name and self.replay:
-            self.deliver(group, Resync(position))
-
-    def _deliver_numbered(self, event: Event) -> None:
-        if isinstance(event, Resync) or event.seq > self._seq:  # else it came with the replay
-            self._seq = event.seq
+    def _deliver_numbered(self, event: Event, position: Position) -> None:
+        # What this page was given already came with the replay, or is part of the state that it loads.
+        is_next = position.epoch == self._position.epoch and position.seq > self._position.seq
+        if is_next or (isinstance(event, Resync) and position != self._position):
+            self._position = position
             self._deliver(event)
 
     def _deliver(self, event: Event) -> None:

@@ -33,7 +33,7 @@ class Event:
     """What a group is told, shared by all members: nobody may change it."""
 
     kind: str  # the method of the consumer that handles it
-    seq = 0  # a broadcast's number in the group's stream; an event of the channel layer has none
+    position: Position | None = None  # a broadcast's place in the group's stream; what the channel layer sends has none
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -56,7 +56,7 @@ class NumberedEvent(Event):
     kind = "broadcast_message"
 
     def __init__(self, broadcast: Broadcast) -> None:
-        self.seq = broadcast.seq
+        self.position = Position(broadcast.epoch, broadcast.seq)
         self.text = broadcast.text
         self._body = broadcast.body
 
@@ -78,7 +78,7 @@ class Resync(Event):
     kind = "resync"
 
     def __init__(self, position: Position) -> None:
-        self.seq = position.seq
+        self.position = position
         self.text = protocol.encode(protocol.resync(*position))
 
 
@@ -87,9 +87,6 @@ class Member(Protocol):
 
     def deliver(self, group: str, event: Event) -> None:
         """Take an event, without waiting."""
-
-    def resync(self, group: str, position: Position) -> None:
-        """Hear that the group's stream goes on from here, and that something before is lost."""
 
 
 class Hub:
@@ -123,10 +120,6 @@ class Hub:
             if not group.members and self._groups.get(name) is group:
                 await group.close()
                 del self._groups[name]  # only now: who joins meanwhile waits for the lock, and makes another
-
-    def position(self, name: str) -> Position:
-        """Up to where the members of a group, of which there must be one, have been told."""
-        return self._groups[name].position
 
     def members(self, name: str) -> int:
         """How many connections of this process are in the group."""
@@ -217,7 +210,7 @@ class _Group:
 
     async def _tell(self, event: Event) -> None:
         members = list(self.members)
-        count("sent", len(members))
+        count("sent", 0 if isinstance(event, Resync) else len(members))
         for start in range(0, len(members), MEMBERS_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
@@ -235,8 +228,7 @@ class _Group:
         count("resyncs" if top else "gaps_mended", 1 if top or missed else 0)
         if top:
             self.position = top
-            for member in list(self.members):
-                member.resync(self.name, top)
+            await self._tell(Resync(top))
         for broadcast in missed or ():
             await self._advance(broadcast)
 

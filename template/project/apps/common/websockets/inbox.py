@@ -141,7 +141,6 @@ class _Watch:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._handling: set[Inbox[Any]] = set()
         self._is_due = False
 
@@ -149,7 +148,7 @@ class _Watch:
         self._handling.add(inbox)
         if not self._is_due:
             self._is_due = True
-            self._loop.call_soon(self._look)
+            asyncio.get_running_loop().call_soon(self._look)
 
     def end(self, inbox: "Inbox[Any]") -> None:
         self._handling.discard(inbox)

@@ -23,7 +23,8 @@ from apps.common.websockets.streams import Broadcast, Hear, Order, Position, Str
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = 1.0  # seconds: a server that hangs must not block who publishes
+TIMEOUT = 1.0  # seconds: a server that hangs must not block the thread of who publishes
+LOOP_TIMEOUT = 3.0  # in an event loop nobody is blocked, but a busy loop may be late to read an answer
 RETRY_SECONDS = 0.25
 OPTIONS: dict[str, Any] = {
     "decode_responses": True,
@@ -199,7 +200,8 @@ class _Loop:
     """The connections of one event loop: one for scripts, one that listens."""
 
     def __init__(self, url: str) -> None:
-        self._client = redis.asyncio.Redis.from_url(url, health_check_interval=5, **OPTIONS)
+        options = {**OPTIONS, "socket_timeout": LOOP_TIMEOUT, "health_check_interval": 5}
+        self._client = redis.asyncio.Redis.from_url(url, **options)
         self.scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
         self._pubsub = self._client.pubsub(ignore_subscribe_messages=False)
         self._hears: dict[str, Callable[[str | None], Any]] = {}
@@ -216,7 +218,7 @@ class _Loop:
                 await self._pubsub.subscribe(channel)
             if self._reader is None:
                 self._reader = asyncio.create_task(self._read(), name="websocket streams")
-            await asyncio.wait_for(asyncio.shield(confirmed), TIMEOUT)
+            await asyncio.wait_for(asyncio.shield(confirmed), LOOP_TIMEOUT)
         except (RedisError, TimeoutError) as error:
             self._hears.pop(channel, None)
             raise StreamsUnavailable(str(error)) from error

@@ -1,0 +1,17 @@
+"""manage.py check: what would fail only in a browser. With --deploy: what would fail only in production.
+
+common.E001  an import that no static file answers to
+common.E002  an import by the folder of an app, and not by the path that its static files are collected to
+common.E003  an endpoint that no WebSocket route serves
+common.W001  a channel layer in memory, which one process alone can use
+common.W002  any host is allowed, and so a page of any site may connect
+common.W003  nothing checks the origin of a WebSocket
+
+JavaScript is read in the static folders of the apps in apps/, but for *.min.js and folders named vendor. DEBUG and an
+empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. SILENCED_SYSTEM_CHECKS in the settings
+turns a check off.
+"""
+
+from apps.common.checks import deploy, endpoints, imports
+
+__all__ = ["deploy", "endpoints", "imports"]

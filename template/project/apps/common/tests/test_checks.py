@@ -1,0 +1,242 @@
+"""manage.py check finds what would fail in a browser, or in production."""
+
+from types import SimpleNamespace
+
+import pytest
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
+from django.core.checks import run_checks
+from django.urls import path, re_path
+
+from apps.common.checks import deploy, endpoints, imports
+from apps.common.websockets.gate import OriginGate, UnknownPath
+
+BASE = "/static/js/services/websocket.js"
+
+
+@pytest.fixture
+def shop(tmp_path, settings):
+    """An app, apps.shop. Calling it writes one of its scripts."""
+    folder = tmp_path / "static"
+    settings.STATICFILES_DIRS = [folder]
+
+    def write(source, name="shop/js/shop_app.js"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+
+    write("", "shop/js/services/shop_websocket.js")
+    write.app = SimpleNamespace(name="apps.shop", path=tmp_path)
+    return write
+
+
+@pytest.fixture
+def asgi(settings, monkeypatch):
+    """Sets the WebSocket side of the ASGI application."""
+
+    def asgi(websocket):
+        settings.ASGI_APPLICATION = f"{__name__}.application"
+        monkeypatch.setitem(globals(), "application", ProtocolTypeRouter({"websocket": websocket}))
+
+    return asgi
+
+
+def ids(messages):
+    return [message.id for message in messages]
+
+
+def test_this_project_passes():
+    assert [error for error in run_checks() if error.id.startswith("common.")] == []
+
+
+# common.E001 and common.E002
+
+
+@pytest.mark.parametrize(
+    "specifier",
+    [
+        BASE,
+        "./services/shop_websocket.js",
+        "/static/shop/js/services/shop_websocket.js",
+        "../../js/services/websocket.js",
+        "./services/shop_websocket.js?v=1#top",
+        "https://cdn.example.com/chart.js",
+        "//cdn.example.com/chart.js",
+        "/admin/jsi18n/",  # a view's
+    ],
+)
+def test_an_import_of_what_is_there_is_right(shop, specifier):
+    shop(f"import '{specifier}';")
+    assert imports.check_imports([shop.app]) == []
+
+
+def test_an_import_by_the_address_of_static_files_is_right(shop, settings):
+    settings.STATIC_URL = "/assets/"
+    shop("import '/assets/js/services/websocket.js';")
+    assert imports.check_imports([shop.app]) == []
+
+
+@pytest.mark.parametrize(
+    ("specifier", "right"),
+    [
+        ("/static/js/services/websockets.js", BASE),
+        ("/static/js/websocket.js", BASE),
+        ("/js/services/websocket.js", BASE),
+        ("/static/js/Services/WebSocket.js", BASE),
+        ("./services/shops_websocket.js", "./services/shop_websocket.js"),
+        ("services/websocket.js", BASE),
+        ("./shop_websocket.js", "./services/shop_websocket.js"),
+        ("../js/services/websocket.js", "../../js/services/websocket.js"),
+    ],
+)
+def test_an_import_of_what_is_not_there_names_the_nearest(shop, specifier, right):
+    shop(f"import '{specifier}';")
+    [error] = imports.check_imports([shop.app])
+    assert (error.id, error.hint) == ("common.E001", f"Did you mean {right!r}?")
+
+
+@pytest.mark.parametrize("specifier", ["lodash", "/static/", "/static/js/services", "./services/", "/nowhere/"])
+def test_an_import_of_no_file_is_wrong(shop, specifier):
+    shop(f"import '{specifier}';")
+    assert ids(imports.check_imports([shop.app])) == ["common.E001"]
+
+
+@pytest.mark.parametrize(
+    "specifier",
+    [
+        "/static/apps/common/js/services/websocket.js",
+        "/static/common/js/services/websocket.js",
+        "/static/apps/common/static/js/services/websocket.js",
+    ],
+)
+def test_an_import_by_the_folder_of_an_app_names_the_collected_path(shop, specifier):
+    shop(f"import {{ BaseWebSocketService }} from '{specifier}';")
+    [error] = imports.check_imports([shop.app])
+    assert (error.id, error.hint) == ("common.E002", f"Did you mean {BASE!r}?")
+
+
+def test_a_wrong_import_is_named_with_its_file_and_line(shop, monkeypatch):
+    monkeypatch.chdir(shop.app.path)
+    shop("// the second line\nimport './nowhere.js';")
+    [error] = imports.check_imports([shop.app])
+    assert error.obj == "static/shop/js/shop_app.js:2"
+    assert "'./nowhere.js'" in error.msg
+
+
+@pytest.mark.parametrize("name", ["shop/js/vendor/chart.js", "shop/js/chart.min.js"])
+def test_other_peoples_scripts_are_not_read(shop, name):
+    shop("import 'fs';", name)
+    assert imports.check_imports([shop.app]) == []
+    shop("import 'fs';", "shop/js/chart.mjs")
+    assert ids(imports.check_imports([shop.app])) == ["common.E001"]
+
+
+def test_apps_of_other_people_are_not_read(shop):
+    shop("import 'fs';")
+    shop.app.name = "debug_toolbar"
+    assert imports.check_imports([shop.app]) == []
+
+
+# common.E003
+
+ROUTES = [
+    re_path(r"^ws/shop/(?P<shop_id>[0-9a-f-]{36})/$", UnknownPath.as_asgi()),
+    re_path(r"ws/guide/(?P<id>\w+)/$", UnknownPath.as_asgi()),
+    re_path(r"^ws/(?:chat|talk)/(?P<room>\w+)/$", UnknownPath.as_asgi()),
+    path("ws/room/<uuid:room>/seat/<int:seat>/", UnknownPath.as_asgi()),
+    path("ws/nested/", URLRouter([path("<int:id>/", UnknownPath.as_asgi())])),
+    UnknownPath.route(),
+]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "`/ws/shop/${id}/`",
+        "`/ws/shop/${id}/?token=${token}`",
+        "() => `/ws/shop/${this.id()}/`",
+        "'/ws/guide/lobby/'",
+        "`/ws/${kind}/${id}/`",
+        "`/ws/talk/${room}/`",
+        "`/ws/room/${room}/seat/${seat}/`",
+        "`/ws/nested/${id}/`",
+        "`wss://example.com/${id}`",
+        "endpoint",
+    ],
+)
+def test_an_endpoint_with_a_route_is_right(shop, asgi, endpoint):
+    asgi(OriginGate(URLRouter(ROUTES)))
+    shop(f"super({{ endpoint: {endpoint} }})")
+    assert endpoints.check_endpoints([shop.app]) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "right"),
+    [
+        ("`/ws/shops/${id}/`", "/ws/shop/…/"),
+        ("`/ws/shop/${id}`", "/ws/shop/…/"),
+        ("`/shop/${id}/`", "/ws/shop/…/"),
+        ("'/ws/guide/'", "/ws/guide/…/"),
+        ("`/ws/nested/`", "/ws/nested/…/"),
+    ],
+)
+def test_an_endpoint_without_a_route_names_the_nearest(shop, asgi, endpoint, right):
+    asgi(OriginGate(URLRouter(ROUTES)))
+    shop(f"super({{ endpoint: {endpoint} }})")
+    [error] = endpoints.check_endpoints([shop.app])
+    assert (error.id, error.hint) == ("common.E003", f"Did you mean {right!r}?")
+
+
+def test_an_endpoint_is_not_judged_where_the_routes_are_hidden(shop, asgi):
+    shop("super({ endpoint: '/ws/nowhere/' })")
+    asgi(lambda scope, receive, send: None)
+    assert endpoints.check_endpoints([shop.app]) == []
+    asgi(URLRouter(ROUTES))
+    assert ids(endpoints.check_endpoints([shop.app])) == ["common.E003"]
+
+
+# common.W001 to common.W003
+
+
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        ({"BACKEND": "channels.layers.InMemoryChannelLayer"}, ["common.W001"]),
+        ({"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": ["redis://127.0.0.1"]}}, []),
+    ],
+)
+def test_a_channel_layer_in_memory_is_for_one_process(settings, layer, found):
+    settings.CHANNEL_LAYERS = {"default": layer}
+    assert ids(deploy.check_channel_layer()) == found
+
+
+@pytest.mark.parametrize(("hosts", "found"), [(["*"], ["common.W002"]), ([".example.com"], [])])
+def test_any_host_means_any_page(settings, hosts, found):
+    settings.ALLOWED_HOSTS = hosts
+    assert ids(deploy.check_hosts()) == found
+
+
+@pytest.mark.parametrize(
+    ("guard", "found"),
+    [
+        (lambda router: router, ["common.W003"]),
+        (lambda router: OriginValidator(router, ["*"]), ["common.W003"]),
+        (OriginGate, []),
+        (AllowedHostsOriginValidator, []),
+    ],
+)
+def test_the_origin_is_checked(asgi, guard, found):
+    asgi(guard(URLRouter(ROUTES)))
+    assert ids(deploy.check_origin()) == found
+
+
+def test_deploy_finds_a_developers_machine(settings):
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, []
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    assert {"common.W001", "security.W018", "security.W020"} <= set(ids(run_checks(include_deployment_checks=True)))
+
+
+def test_deploy_finds_nothing_where_all_is_set(settings):
+    settings.DEBUG, settings.ALLOWED_HOSTS = False, ["example.com"]
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
+    found = ids(run_checks(include_deployment_checks=True))
+    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == []

@@ -1,0 +1,193 @@
+"""Servers that fail, and pages that follow a stream through it: the accounts of what was sent and what arrived."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--log-level", "warning", "--no-access-log"]
+DEADLINE_SECONDS = 60.0
+PATH = "/ws/fanout/"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Process:
+    """A program that listens on a port of this machine, and that a test may kill, suspend and start again."""
+
+    def __init__(self, command: list[str], port: int, directory: Path, **environment: str) -> None:
+        self.port = port
+        self._command = command
+        self._directory = directory
+        self._environment = {**os.environ, **environment}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command, cwd=self._directory, env=self._environment, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None, f"{self._command[0]} ended with {self._process.returncode}"
+            assert time.monotonic() < deadline, f"{self._command[0]} does not answer"
+            time.sleep(0.02)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Kill it. Harmless if it does not run."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except OSError:
+            return False
+        return True
+
+
+def server(project: Path, python: Path, redis: str = "") -> Process:
+    """The project, served by one uvicorn process."""
+    port = free_port()
+    command = [str(python), "-m", "uvicorn", "config.asgi:application", "--port", str(port), *UVICORN]
+    return Process(command, port, project, REDIS_URL=redis, LOG_LEVEL="CRITICAL")
+
+
+def valkey(program: str, folder: Path) -> Process:
+    port = free_port()
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    return Process([program, *options], port, folder)
+
+
+@dataclass
+class Account:
+    """What one page was given."""
+
+    numbers: list[int] = field(default_factory=list)  # what the publishers counted, in the order of arrival
+    resyncs: int = 0
+    connections: int = 0
+    longest_gap: float = 0.0  # seconds without a broadcast
+    twice: int = 0
+    out_of_order: int = 0
+
+    def lost(self, sent: set[int]) -> int:
+        return len(sent - set(self.numbers))
+
+
+class Page:
+    """Follows the stream as the base service does: it comes back with its position, at once."""
+
+    def __init__(self, *servers: Process) -> None:
+        self.account = Account()
+        self.epoch = ""
+        self._servers = servers
+        self._seq = 0
+        self._seen: set[tuple[str, int]] = set()
+        self._arrived = asyncio.Event()
+        self._heard_at = 0.0
+        self._connection: Any = None
+        self._task = asyncio.create_task(self._follow())
+
+    async def has(self, sent: set[int]) -> None:
+        """Wait until it has all of them."""
+        await self._until(lambda: not sent - set(self.account.numbers), f"{len(sent)} broadcasts")
+
+    async def has_number(self, number: int) -> None:
+        await self._until(lambda: number in self.account.numbers, f"broadcast {number}")
+
+    async def is_connected(self) -> None:
+        await self._until(lambda: bool(self.epoch), "a greeting")
+
+    def drop(self) -> None:
+        """Lose the connection as a network does: without a word."""
+        if self._connection:
+            self._connection.transport.abort()
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _until(self, condition: Any, what: str) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while not condition():
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise AssertionError(f"a page waited {DEADLINE_SECONDS} s for {what}; it has {self.account}") from None
+
+    async def _follow(self) -> None:
+        while True:
+            # Each time the next process, if there are several.
+            port = self._servers[self.account.connections % len(self._servers)].port
+            self.account.connections += 1
+            query = f"?epoch={self.epoch}&seq={self._seq}" if self.epoch else ""
+            try:
+                async with connect(f"ws://127.0.0.1:{port}{PATH}{query}", compression=None) as self._connection:
+                    async for text in self._connection:
+                        self._take(json.loads(text))
+            except (OSError, ConnectionClosed, InvalidHandshake):
+                pass
+            await asyncio.sleep(0.05)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        data = frame["data"]
+        if frame["type"] == "welcome" and data["recovered"] is not True:
+            self.account.resyncs += data["recovered"] is False
+            self.epoch, self._seq = data["epoch"], data["seq"]
+        elif frame["type"] == "resync":
+            self.account.resyncs += 1
+            self.epoch, self._seq = data["epoch"], data["seq"]
+        elif frame["type"] == "news":
+            self._count(frame["seq"], int(data["text"]))
+        self._arrived.set()
+
+    def _count(self, seq: int, number: int) -> None:
+        now = time.monotonic()
+        if self._heard_at:
+            self.account.longest_gap = max(self.account.longest_gap, now - self._heard_at)
+        self._heard_at = now
+        self.account.twice += (self.epoch, seq) in self._seen
+        self.account.out_of_order += seq < self._seq
+        self._seen.add((self.epoch, seq))
+        self._seq = seq
+        self.account.numbers.append(number)
+
+
+class Publisher:
+    """Asks a server to broadcast numbers, one after the other; a broadcast counts as sent when it was answered."""
+
+    def __init__(self, server: Process, numbers: range) -> None:
+        self.sent: set[int] = set()
+        self._server = server
+        self._numbers = numbers
+
+    async def run(self, pause: float = 0.0) -> set[int]:
+        async with connect(f"ws://127.0.0.1:{self._server.port}{PATH}", compression=None) as connection:
+            for number in self._numbers:
+                request = {"type": "publish", "ref": number, "data": {"text": str(number)}}
+                await connection.send(json.dumps(request))
+                while json.loads(await connection.recv()).get("ref") != number:
+                    pass
+                self.sent.add(number)
+                await asyncio.sleep(pause)
+        return self.sent

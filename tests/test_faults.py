@@ -1,0 +1,224 @@
+"""Nothing is lost silently: through each fault, every page has every broadcast once and in order, or is told.
+
+Each test prints its account: what was sent and received, twice, out of order, and the longest wait for the next one.
+"""
+
+import asyncio
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Tools
+from faults import Page, Process, Publisher, server, valkey
+from scaffold import ROOT, Template, run
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from client import connect_many, masked  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def project(template: Template, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the consumers of the benchmarks, whose pages may publish as fast as they like."""
+    made = template.project(tmp_path_factory.mktemp("faults") / "project")
+    shutil.copytree(ROOT / "benchmarks/servers/bench", made / "apps/bench")
+    tools.run(made, "python", "manage.py", "migrate", "--verbosity", "0")
+    return made
+
+
+@pytest.fixture
+def python(tools: Tools) -> Path:
+    return tools.home / ".venv/bin/python"
+
+
+@pytest.fixture
+def store(tools: Tools, tmp_path: Path) -> Iterator[Process]:
+    """A Valkey server."""
+    find = "from apps.common.testing.valkey import find; print(find())"
+    process = valkey(run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1], tmp_path)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def alone(project: Path, python: Path) -> Iterator[Process]:
+    """One process, with everything in memory."""
+    process = server(project, python)
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def pair(project: Path, python: Path, store: Process) -> Iterator[tuple[Process, Process]]:
+    """Two processes over one Valkey server."""
+    redis = f"redis://127.0.0.1:{store.port}"
+    processes = server(project, python, redis), server(project, python, redis)
+    for process in processes:
+        process.start()
+    yield processes
+    for process in processes:
+        process.stop()
+
+
+async def follow(count: int, *servers: Process) -> list[Page]:
+    pages = [Page(*servers) for _ in range(count)]
+    for page in pages:
+        await page.is_connected()
+    return pages
+
+
+async def settle(pages: list[Page], sent: set[int], fault: str) -> None:
+    """Every page has everything, once and in order, and was never told to reload."""
+    for page in pages:
+        await page.has(sent)
+        await page.close()
+        account = page.account
+        assert (account.lost(sent), account.twice, account.out_of_order, account.resyncs) == (0, 0, 0, 0)
+    report(fault, pages, sent)
+
+
+async def settle_told(pages: list[Page], sent: set[int], last: int, fault: str) -> None:
+    """Every page goes on, once and in order, and what it lacks it was told of."""
+    for page in pages:
+        await page.has_number(last)
+        await page.close()
+        account = page.account
+        assert (account.twice, account.out_of_order) == (0, 0)
+        assert account.lost(sent) == 0 or account.resyncs > 0
+    report(fault, pages, sent)
+
+
+def report(fault: str, pages: list[Page], sent: set[int]) -> None:
+    received = min(len(page.account.numbers) for page in pages)
+    told = max(page.account.resyncs for page in pages)
+    gap = max(page.account.longest_gap for page in pages)
+    print(f"{fault}: {len(sent)} sent, {received} received by who got least, told to reload {told}, wait {gap:.1f} s")
+
+
+def test_pages_whose_connections_are_dropped_miss_nothing(alone: Process) -> None:
+    async def scenario() -> None:
+        pages = await follow(5, alone)
+        publishers = [Publisher(alone, range(start, start + 500)) for start in range(0, 2_000, 500)]
+        publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
+        for drop in range(20):
+            await pages[0].has_number(drop * 20)
+            pages[drop % 5].drop()
+        sent = set().union(*await asyncio.gather(*publishing))
+        await settle(pages, sent, "20 drops")
+        assert sum(page.account.connections for page in pages) == 25
+
+    asyncio.run(scenario())
+
+
+def test_pages_that_move_between_processes_miss_nothing(pair: tuple[Process, Process]) -> None:
+    async def scenario() -> None:
+        pages = await follow(6, *pair)
+        publishers = [Publisher(pair[index % 2], range(index * 250, index * 250 + 250)) for index in range(4)]
+        publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
+        for drop in range(12):
+            await pages[0].has_number(drop * 20)
+            pages[drop % 6].drop()
+        await settle(pages, set().union(*await asyncio.gather(*publishing)), "12 moves between two processes")
+
+    asyncio.run(scenario())
+
+
+def test_pages_of_a_killed_process_miss_nothing(pair: tuple[Process, Process]) -> None:
+    async def scenario() -> None:
+        killed, survives = pair
+        pages = await follow(5, killed)
+        publishing = asyncio.create_task(Publisher(survives, range(1_000)).run())
+        await pages[0].has_number(100)
+        killed.stop()
+        await asyncio.to_thread(killed.start)
+        await settle(pages, await publishing, "SIGKILL of their process")
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_hangs_is_told_of_and_holds_up_nobody_for_long(
+    pair: tuple[Process, Process], store: Process
+) -> None:
+    async def scenario() -> None:
+        pages = await follow(5, *pair)
+        publishing = asyncio.create_task(Publisher(pair[0], range(500)).run(pause=0.02))
+        await pages[0].has_number(50)
+        store.signal(signal.SIGSTOP)
+        await asyncio.sleep(5)  # as long as the fault lasts
+        store.signal(signal.SIGCONT)
+        await settle_told(pages, await publishing, 499, "the store suspended for 5 s")
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_comes_back_from_an_older_snapshot_is_told_of(
+    pair: tuple[Process, Process], store: Process, tools: Tools
+) -> None:
+    async def scenario() -> None:
+        pages = await follow(5, *pair)
+        sent = await Publisher(pair[0], range(100)).run()
+        for page in pages:
+            await page.has(sent)
+        redis_command(tools, store, "save")
+        sent |= await Publisher(pair[0], range(100, 200)).run()
+        for page in pages:
+            await page.has(sent)
+        store.stop()
+        await asyncio.to_thread(store.start)
+        sent |= await Publisher(pair[1], range(200, 300)).run(pause=0.05)
+        await settle_told(pages, sent, 299, "the store killed, and back from an older snapshot")
+        assert all(page.account.resyncs for page in pages)
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_is_flushed_is_told_of(pair: tuple[Process, Process], store: Process, tools: Tools) -> None:
+    async def scenario() -> None:
+        pages = await follow(5, *pair)
+        sent = await Publisher(pair[0], range(100)).run()
+        redis_command(tools, store, "flushall")
+        sent |= await Publisher(pair[1], range(100, 200)).run()
+        await settle_told(pages, sent, 199, "the store flushed")
+        assert all(page.account.resyncs for page in pages)
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_stops_holds_up_none_of_500_others(alone: Process) -> None:
+    async def scenario() -> None:
+        counts: dict[object, int] = {}
+        done = asyncio.Event()
+
+        def on_frame(client: object, payload: bytes) -> None:
+            if b'"news"' in payload:
+                counts[client] = counts.get(client, 0) + 1
+                if counts[client] == 200 and sum(count == 200 for count in counts.values()) == 500:
+                    done.set()
+
+        url = f"ws://127.0.0.1:{alone.port}/ws/fanout/"
+        readers = await connect_many(url, 500, on_frame)
+        [stopped] = await connect_many(url, 1, lambda client, payload: None)
+        stopped.transport.pause_reading()
+        # Together more than the network, the server and the outbox hold for one reader.
+        text = "x" * 30_000
+        for _ in range(200):
+            readers[0].transport.write(masked(b'{"type":"publish","data":{"text":"%s"}}' % text.encode()))
+        await asyncio.wait_for(done.wait(), 60)
+        stopped.transport.resume_reading()
+        while stopped.closed is None:
+            await asyncio.sleep(0.05)
+        assert stopped.closed in (1006, 1013)
+        for client in [*readers, stopped]:
+            client.transport.abort()
+        await asyncio.sleep(0)  # so that they are closed before the loop is
+
+    asyncio.run(scenario())
+
+
+def redis_command(tools: Tools, store: Process, command: str) -> None:
+    script = f"import redis; redis.Redis(port={store.port}).execute_command({command!r})"
+    run(tools.home, ".venv/bin/python", "-c", script)
