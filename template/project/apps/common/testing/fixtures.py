@@ -84,12 +84,12 @@ def chromium_path() -> str:
 
 
 @asynccontextmanager
-async def launch(chromium_path: str) -> AsyncIterator[Browser]:
-    """A Chromium without a window."""
+async def launch(chromium_path: str, *more: str, **options: Any) -> AsyncIterator[Browser]:
+    """A Chromium without a window. More arguments of its command line, and options of Playwright's, may be given."""
     # Offline: Chromium would otherwise look for updates while the tests run. No sandbox: it has none as root.
     arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium_path, args=arguments)
+        browser = await playwright.chromium.launch(executable_path=chromium_path, args=[*arguments, *more], **options)
         yield browser
         await browser.close()
 

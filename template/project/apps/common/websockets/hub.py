@@ -144,7 +144,7 @@ class Hub:
             raise StreamsUnavailable(str(error)) from error
         finally:
             if not group.is_open:  # also when the page went away meanwhile
-                del self._groups[group.name]
+                self._groups.pop(group.name, None)
                 await group.close()
 
 

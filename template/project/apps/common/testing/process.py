@@ -1,0 +1,97 @@
+"""A server in a process of its own, which a test may kill, suspend and start again at the same address."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+START_SECONDS = 60  # at most
+STOP_SECONDS = 30
+
+SERVE = """
+import sys, uvicorn
+from apps.common.server import UVICORN_OPTIONS
+
+uvicorn.run(sys.argv[1], port=int(sys.argv[2]), **UVICORN_OPTIONS)
+"""
+
+
+class ServerProcess:
+    """uvicorn with an application, served as in development, with a database and a memory of its own.
+
+    application: as uvicorn wants it, "config.asgi:application".
+    folder: for the database and the log.
+    """
+
+    def __init__(self, application: str, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-c", SERVE, application, str(self.port)]
+        self._log = folder / f"server-{self.port}.log"
+        # What a developer has in .env is no matter here.
+        self._environment = {
+            **os.environ,
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "DATABASE_URL": f"sqlite:///{folder}/server-{self.port}.sqlite3",
+            "DEBUG": "true",
+            "HTTPS": "false",
+            "REDIS_URL": "",
+            "STATIC_URL": "/static/",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it takes connections. Harmless if it runs."""
+        if not self._process:
+            with self._log.open("ab") as log:
+                options: Any = {"cwd": settings.BASE_DIR, "env": self._environment, "stdout": log, "stderr": log}
+                self._process = subprocess.Popen(self._command, **options)
+            self._wait_for(self._process)
+
+    def kill(self) -> None:
+        """As a crash does: it has no time to close anything. Harmless if it does not run."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """As a deploy does: it closes its connections."""
+        self._end(signal.SIGTERM)
+
+    def suspend(self) -> None:
+        """It answers nobody, and keeps all connections."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            time.sleep(0.05)
+        pytest.fail(f"{self._command} did not start: {self._log.read_text()}")
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.send_signal(number)
+            process.wait(timeout=STOP_SECONDS)
+
+    def _signal(self, number: int) -> None:
+        assert self._process, "it does not run"
+        self._process.send_signal(number)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,352 @@
+import asyncio
+import logging
+from http.cookies import SimpleCookie
+from types import SimpleNamespace
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model, update_session_auth_hash
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import AsyncClient
+
+from apps.common.websockets import registry
+from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+from apps.common.websockets.gate import is_allowed_origin
+from apps.common.websockets.testing import Page, connect, sign_in
+
+from .serving import PATH, PublicConsumer, connections, members, serve
+
+pytestmark = pytest.mark.django_db(transaction=True)  # for the sweep, which looks after database connections
+
+ORIGIN = "http://testserver"
+
+
+class MembersConsumer(BaseWebSocketConsumer):
+    """For who is signed in, as is the default."""
+
+    group_name = "room"
+
+
+class DoorConsumer(PublicConsumer):
+    """Asks the test whether a page may come in."""
+
+    is_open = True
+
+    async def is_allowed(self):
+        self.members_when_asked = members()
+        return type(self).is_open
+
+
+class SlowDoorConsumer(PublicConsumer):
+    asked = asyncio.Event
+    answer = asyncio.Event
+
+    async def is_allowed(self):
+        self.asked.set()
+        await self.answer.wait()
+        return True
+
+
+class FailingDoorConsumer(PublicConsumer):
+    async def is_allowed(self):
+        raise ValueError("the door is stuck")
+
+
+@pytest.fixture
+def sweep(monkeypatch):
+    """Makes the sweep run all the time; call it to have every connection asked again."""
+    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+
+    def ask_again():
+        for connection in connections():
+            connection.check_at = 0
+
+    return ask_again
+
+
+def session_key(page: Page) -> str:
+    return SimpleCookie(page.cookie)[django_settings.SESSION_COOKIE_NAME].value
+
+
+async def sign_out(page: Page) -> None:
+    """As the browser of this page does."""
+    client = AsyncClient()
+    client.cookies[django_settings.SESSION_COOKIE_NAME] = session_key(page)
+    await client.alogout()
+
+
+async def set_password(user, browser: Page) -> None:
+    """As the view that changes a password does; the browser of this page stays signed in."""
+    user.set_password("another-password")
+    await user.asave()
+    request = SimpleNamespace(session=SessionStore(session_key(browser)), user=user)
+    await sync_to_async(update_session_auth_hash)(request, user)
+    await request.session.asave()
+    browser.cookie = f"{django_settings.SESSION_COOKIE_NAME}={request.session.session_key}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who comes in
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+async def test_anonymous_visitors_are_told_to_sign_in():
+    async with connect(PATH, application=serve(MembersConsumer)) as page:
+        await page.assert_closed(4401)
+
+
+async def test_who_is_signed_in_comes_in(user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        await page.assert_silent()
+
+
+async def test_the_wrong_user_is_refused(user, other_user):
+    class OwnersConsumer(MembersConsumer):
+        async def is_allowed(self):
+            return self.user.pk == user.pk
+
+    async with connect(PATH, other_user, application=serve(OwnersConsumer)) as page:
+        await page.assert_closed(4403)
+    async with connect(PATH, user, application=serve(OwnersConsumer)) as page:
+        await page.assert_silent()
+
+
+async def test_is_allowed_is_asked_before_the_group_is_joined():
+    async with connect(PATH, application=serve(DoorConsumer)) as page:
+        await page.assert_silent()
+        [connection] = connections()
+        assert (connection.members_when_asked, members()) == (0, 1)
+
+
+async def test_who_is_refused_joins_no_group():
+    async with connect(PATH, application=serve(DoorConsumer, is_open=False)) as page:
+        await page.assert_closed(4401)
+        assert members() == 0
+
+
+async def test_a_check_that_fails_is_no_permission(caplog):
+    async with connect(PATH, application=serve(FailingDoorConsumer)) as page:
+        await page.assert_closed(1011)
+        assert members() == 0
+    assert "FailingDoorConsumer.connect() failed" in caplog.text
+
+
+async def test_a_user_has_so_many_connections_and_no_more(user):
+    served = serve(MembersConsumer, max_connections=2)
+    async with connect(PATH, user, application=served) as first, connect(PATH, user, application=served):
+        async with connect(PATH, user, application=served) as third:
+            await third.assert_closed(4429)
+        await first.drop()
+        async with connect(PATH, user, application=served) as fourth:
+            await fourth.assert_silent()
+
+
+async def test_a_path_without_a_consumer_is_named(caplog):
+    async with connect("/ws/nowhere", application=serve(PublicConsumer)) as page:
+        await page.assert_closed(4404)
+    assert "No consumer for /ws/nowhere" in caplog.text
+
+
+async def test_a_session_is_found_among_cookies_that_are_none(user):
+    page = Page(PATH, f'prefs={{"a": 1}}; {await sign_in(user)}', ORIGIN, serve(MembersConsumer))
+    await page.open()
+    await page.assert_silent()
+    await page.drop()
+
+
+async def test_a_session_of_an_older_secret_key_is_left_as_it_is(user, settings):
+    cookie = await sign_in(user)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "a-newer-secret-key"
+    page = Page(PATH, cookie, ORIGIN, serve(MembersConsumer))
+    for _ in range(2):
+        await page.open()
+        await page.assert_silent()
+        await page.drop()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where from
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://testserver", True),
+        ("https://testserver", True),
+        ("http://testserver:8000", True),
+        ("HTTP://TESTSERVER", True),
+        ("https://example.com", True),
+        ("https://a.b.example.com", True),
+        ("http://[::1]:8000", True),
+        ("", True),  # no browser
+        ("null", False),
+        ("http://[", False),
+        ("http://", False),
+        ("testserver", False),
+        ("http://testserver.evil.com", False),
+        ("http://evil.com/testserver", False),
+        ("http://testserver@evil.com", False),
+        ("https://evilexample.com", False),
+        ("http://[::2]", False),
+    ],
+)
+def test_an_origin_is_judged_by_its_host(origin, allowed, settings):
+    settings.ALLOWED_HOSTS = ["testserver", ".example.com", "[::1]"]
+    assert is_allowed_origin(origin) is allowed
+
+
+@pytest.mark.parametrize(("debug", "allowed"), [(True, True), (False, False)])
+def test_without_allowed_hosts_only_a_developer_connects(debug, allowed, settings):
+    settings.ALLOWED_HOSTS = []
+    settings.DEBUG = debug
+    assert is_allowed_origin("http://localhost:8000") is allowed
+    assert not is_allowed_origin("http://evil.com")
+
+
+async def test_a_refused_origin_is_explained_in_the_log(user, caplog):
+    with pytest.raises(AssertionError, match="refused the handshake"):
+        async with connect(PATH, user, origin="https://evil.com", application=serve(MembersConsumer)):
+            pass
+    assert "the origin 'https://evil.com'; ALLOWED_HOSTS names" in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# While connected
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+async def test_is_allowed_is_asked_again(sweep, monkeypatch):
+    async with connect(PATH, application=serve(DoorConsumer)) as page:
+        await page.assert_silent()
+        monkeypatch.setattr(DoorConsumer, "is_open", False)
+        sweep()
+        await page.assert_closed(4401)
+
+
+async def test_who_is_still_allowed_stays(sweep, user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        await page.assert_silent()
+        [connection] = connections()
+        asked = asyncio.Event()
+        connection.is_allowed = lambda: asked.set() or _true()
+        sweep()
+        await asyncio.wait_for(asked.wait(), 5)
+        await page.assert_silent()
+
+
+async def test_a_check_that_fails_later_closes_recoverably(sweep, monkeypatch, caplog):
+    async with connect(PATH, application=serve(DoorConsumer)) as page:
+        await page.assert_silent()
+        monkeypatch.setattr(DoorConsumer, "is_allowed", FailingDoorConsumer.is_allowed)
+        sweep()
+        await page.assert_closed(1011)
+    assert "is_allowed() failed" in caplog.text
+
+
+async def test_logout_closes_that_session_and_no_other(user):
+    served = serve(MembersConsumer)
+    async with connect(PATH, user, application=served) as page, connect(PATH, user, application=served) as phone:
+        tab = Page(PATH, page.cookie, ORIGIN, served)
+        await tab.open()
+        await sign_out(page)
+        await page.assert_closed(3000)
+        await tab.assert_closed(3000)
+        await phone.assert_silent()
+        await page.reconnect()
+        await page.assert_closed(4401)
+        await tab.drop()
+
+
+async def test_logout_while_the_page_connects_closes_it(user):
+    asked, answer = asyncio.Event(), asyncio.Event()
+    served = serve(SlowDoorConsumer, asked=asked, answer=answer)
+    page = Page(PATH, await sign_in(user), ORIGIN, served)
+    opening = asyncio.create_task(page.open())
+    await asyncio.wait_for(asked.wait(), 5)
+    await sign_out(page)
+    answer.set()
+    with pytest.raises(AssertionError, match="refused the handshake"):
+        await opening
+    await page.drop()
+
+
+async def test_logout_reaches_public_pages_too(user):
+    async with connect(PATH, user, application=serve(PublicConsumer)) as page:
+        await sign_out(page)
+        await page.assert_closed(3000)
+        await page.reconnect()
+        await page.assert_silent()
+
+
+async def test_who_is_deactivated_is_closed(user, other_user):
+    served = serve(MembersConsumer)
+    async with connect(PATH, user, application=served) as page, connect(PATH, other_user, application=served) as other:
+        user.is_active = False
+        await user.asave()
+        await page.assert_closed(3000)
+        await other.assert_silent()
+        await page.reconnect()
+        await page.assert_closed(4401)
+
+
+async def test_who_is_deleted_is_closed(user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        await user.adelete()
+        await page.assert_closed(3000)
+
+
+async def test_a_changed_password_leaves_only_the_browser_that_changed_it(user):
+    served = serve(MembersConsumer)
+    async with connect(PATH, user, application=served) as page, connect(PATH, user, application=served) as thief:
+        await set_password(user, page)
+        await page.assert_closed(3000)
+        await page.reconnect()
+        await page.assert_silent()
+        await thief.assert_closed(3000)
+        await thief.reconnect()
+        await thief.assert_closed(4401)
+
+
+async def test_a_login_elsewhere_closes_nothing(user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        await sign_in(user)
+        await page.assert_silent()
+
+
+async def test_a_change_without_a_signal_is_found_by_the_sweep(sweep, user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
+        await page.assert_silent()
+        sweep()
+        await page.assert_closed(3000)
+
+
+async def test_a_check_sees_the_user_as_of_now(sweep, user):
+    class NamedConsumer(MembersConsumer):
+        async def is_allowed(self):
+            return self.user.get_username() == "ann"
+
+    async with connect(PATH, user, application=serve(NamedConsumer)) as page:
+        await get_user_model().objects.filter(pk=user.pk).aupdate(username="anna")
+        await page.assert_silent()
+        sweep()
+        await page.assert_closed(4403)
+
+
+async def test_an_order_that_cannot_be_obeyed_is_logged(user, caplog):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        caplog.set_level(logging.ERROR)
+        registry.get_registry().spawn(_fail())
+        await page.assert_silent()
+    assert "Looking after a connection failed" in caplog.text
+
+
+async def _true():
+    return True
+
+
+async def _fail():
+    raise ValueError

@@ -1,0 +1,183 @@
+import asyncio
+
+import pytest
+
+from apps.common.websockets.inbox import Inbox
+
+from .wire import DISCONNECT, Wire, text, until
+
+
+class Desk:
+    """Handles what its inbox hands on, with a way to make it wait."""
+
+    def __init__(self, *messages, limit: int = 10) -> None:
+        self.wire = Wire(*messages)
+        self.sorted: list[str] = []
+        self.handled: list[str] = []
+        self.busy = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.inbox = Inbox(self.wire.receive, self.sort, self.handle, limit)
+
+    def sort(self, message):
+        self.sorted.append(message["text"])
+        if message["text"] == "broken":
+            raise ValueError(message)
+        return None if message["text"] == "ping" else message["text"]
+
+    async def handle(self, item):
+        if item == "slow":
+            self.busy.set()
+            await self.gate.wait()
+        if item == "stubborn":
+            self.busy.set()
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                item = "stubborn to the end"
+        self.handled.append(item)
+
+    def start(self) -> asyncio.Task:
+        return asyncio.create_task(self.inbox.run())
+
+
+def desk(*values, **options) -> Desk:
+    return Desk(*map(text, values), **options)
+
+
+async def finish(running: asyncio.Task):
+    return await asyncio.wait_for(running, 5)
+
+
+async def test_quick_items_need_no_second_task():
+    one = desk("a", "ping", "b")
+    one.wire.push(DISCONNECT)
+    tasks = len(asyncio.all_tasks())
+    assert await one.inbox.run() == DISCONNECT
+    assert len(asyncio.all_tasks()) == tasks
+    assert (one.sorted, one.handled) == (["a", "ping", "b"], ["a", "b"])
+
+
+async def test_items_are_handled_in_order_behind_a_slow_one():
+    one = desk("slow", "a", "ping", "b")
+    running = one.start()
+    await asyncio.wait_for(one.busy.wait(), 5)
+    one.gate.set()
+    one.wire.push(text("slow"), text("c"))
+    await until(lambda: "c" in one.handled)
+    one.wire.push(DISCONNECT)
+    assert await finish(running) == DISCONNECT
+    assert one.handled == ["slow", "a", "b", "slow", "c"]
+
+
+async def test_everything_is_sorted_while_a_handler_waits():
+    one = desk("slow", "ping", "a")
+    running = one.start()
+    await until(lambda: one.sorted == ["slow", "ping", "a"])
+    assert one.handled == []
+    one.wire.push(DISCONNECT)
+    await finish(running)
+
+
+async def test_it_is_full_when_as_many_wait_as_may():
+    one = desk("slow", "a", limit=2)
+    running = one.start()
+    await until(lambda: len(one.sorted) == 2)
+    assert not one.inbox.is_full
+    one.wire.push(text("b"))
+    await until(lambda: len(one.sorted) == 3)
+    assert one.inbox.is_full
+    one.wire.push(DISCONNECT)
+    await finish(running)
+
+
+async def test_the_end_cancels_the_handler_and_no_more():
+    one = desk("slow", "a")
+    one.wire.push(DISCONNECT)
+    running = one.start()
+    assert await finish(running) == DISCONNECT
+    assert (one.handled, running.cancelling()) == ([], 0)
+
+
+async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behind():
+    one = desk("stubborn")
+    one.wire.push(DISCONNECT)
+    running = one.start()
+    await finish(running)
+    assert (one.handled, running.cancelling()) == (["stubborn to the end"], 0)
+
+
+@pytest.mark.parametrize("values", [[], ["a"], ["a", "b"]])
+async def test_the_end_may_come_together_with_what_wakes_it(values):
+    one = desk("slow")
+    running = one.start()
+    await asyncio.wait_for(one.busy.wait(), 5)
+    one.gate.set()
+    await until(lambda: one.handled)
+    await until(lambda: one.inbox._wake)  # it waits for the next message now
+    one.wire.push(*map(text, values), DISCONNECT)
+    assert await finish(running) == DISCONNECT
+    assert running.cancelling() == 0
+
+
+async def test_the_end_may_come_together_with_the_end_of_a_handler():
+    one = desk("slow")
+    running = one.start()
+    await asyncio.wait_for(one.busy.wait(), 5)
+    one.gate.set()
+    one.wire.push(DISCONNECT)
+    assert await finish(running) == DISCONNECT
+    assert running.cancelling() == 0
+
+
+@pytest.mark.parametrize("values", [["slow"], ["slow", "a"], []])
+async def test_who_cancels_it_from_outside_is_obeyed(values):
+    one = desk(*values)
+    tasks = asyncio.all_tasks()
+    running = one.start()
+    await until(lambda: len(one.sorted) == len(values))
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+    await until(lambda: not asyncio.all_tasks() - tasks)
+
+
+async def test_who_cancels_it_at_the_very_end_is_obeyed_too():
+    one = desk("slow")
+    running = one.start()
+    await asyncio.wait_for(one.busy.wait(), 5)
+    one.wire.push(DISCONNECT)
+    await until(lambda: running.cancelling())
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+
+
+@pytest.mark.parametrize("values", [["broken"], ["slow", "broken"], ["slow", "a", "broken", "b"]])
+async def test_what_fails_in_reading_ends_it(values):
+    one = desk(*values)
+    with pytest.raises(ValueError, match="broken"):
+        await finish(one.start())
+    assert one.handled == []
+
+
+async def test_what_fails_in_reading_ends_it_while_it_waits_for_a_message():
+    one = desk("slow")
+    running = one.start()
+    await asyncio.wait_for(one.busy.wait(), 5)
+    one.gate.set()
+    await until(lambda: one.handled)
+    one.wire.push(text("broken"))
+    with pytest.raises(ValueError, match="broken"):
+        await finish(running)
+
+
+async def test_what_a_handler_raises_ends_it():
+    one = desk("a")
+    one.handle = None
+    one.inbox = Inbox(one.wire.receive, one.sort, _fail, 1)
+    with pytest.raises(ZeroDivisionError):
+        await one.inbox.run()
+
+
+async def _fail(item):
+    raise ZeroDivisionError

@@ -1,0 +1,204 @@
+import asyncio
+import gc
+import threading
+import weakref
+
+import pytest
+from django.db import connection as database
+
+from apps.common.websockets import registry, sessions
+from apps.common.websockets.registry import get_registry
+from apps.common.websockets.testing import Page, connect
+
+from .serving import PATH, PublicConsumer, connections, serve
+from .test_access import MembersConsumer
+from .wire import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _fast_sweep(monkeypatch):
+    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Every list of sessions that was looked up."""
+    loads = []
+    load = sessions.load_users
+    monkeypatch.setattr(sessions, "load_users", lambda keys: loads.append(keys) or load(keys))
+    return loads
+
+
+def page():
+    return connect(PATH, application=serve(PublicConsumer))
+
+
+async def test_a_silent_connection_is_closed_and_another_is_not():
+    async with page() as silent, page() as lively:
+        await silent.assert_silent()
+        await lively.assert_silent()
+        one, other = connections()
+        one.heard_at -= one.silent_seconds + 1
+        other.heard_at -= other.silent_seconds - 10
+        await silent.assert_closed(4408)
+        await lively.assert_silent()
+
+
+async def test_any_frame_breaks_the_silence():
+    async with page() as one:
+        await one.assert_silent()
+        [connection] = connections()
+        connection.heard_at = 0
+        await one.send_text("nonsense")
+        await one.assert_error("invalid_json")
+        assert connection.heard_at > 0
+
+
+async def test_a_silent_connection_that_cannot_be_closed_is_not_tried_again_at_once():
+    async with page() as one:
+        await one.assert_silent()
+        [connection] = connections()
+        closes = []
+        connection.close = lambda code: _note(closes, code)
+        swept = _count_sweeps()
+        connection.heard_at -= connection.silent_seconds + 1
+        await asyncio.wait_for(swept(3), 5)
+        assert closes == [4408]
+
+
+async def test_the_sweep_goes_on_after_a_failure(monkeypatch, caplog):
+    async with page() as one:
+        await one.assert_silent()
+        [connection] = connections()
+        monkeypatch.setattr(sessions, "load_users", lambda keys: 1 / 0)
+        swept = _count_sweeps()
+        connection.check_at = 0
+        await asyncio.wait_for(swept(2), 5)
+        connection.heard_at -= connection.silent_seconds + 1
+        await one.assert_closed(4408)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_no_task_is_left_when_the_last_connection_has_gone():
+    before = asyncio.all_tasks()
+    async with page() as one, page() as other:
+        await one.assert_silent()
+        await other.assert_silent()
+        swept = _count_sweeps()
+        await asyncio.wait_for(swept(1), 5)
+        assert {task.get_name() for task in asyncio.all_tasks() - before} >= {"websocket sweep", "hub: room"}
+    async with asyncio.timeout(5):
+        while left := asyncio.all_tasks() - before:
+            await asyncio.wait(left)
+    assert get_registry().connections == {}
+
+
+async def test_the_sweep_starts_anew_with_the_next_connection():
+    for _ in range(2):
+        async with page() as one:
+            await one.assert_silent()
+            connections()[0].heard_at -= 1_000
+            await one.assert_closed(4408)
+
+
+async def test_one_look_up_serves_all_connections_of_a_session(user, loads, monkeypatch):
+    monkeypatch.setattr(registry, "SWEEP_SECONDS", 60)  # it would look up too
+    served = serve(MembersConsumer)
+    async with connect(PATH, user, application=served) as first, connect(PATH, user, application=served):
+        tabs = [Page(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
+        for tab in tabs:
+            await tab.open()
+        await until(lambda: len(connections()) == 11)
+        for connection in connections():
+            connection.check_at = 0
+        get_registry().obey({"recheck": str(user.pk)})
+        await until(lambda: all(connection.check_at for connection in connections()))
+        assert [len(keys) for keys in loads] == [2]
+        for tab in tabs:
+            await tab.drop()
+
+
+async def test_a_visitor_without_a_session_costs_no_query(loads):
+    queries = []
+
+    def count(execute, *arguments):
+        queries.append(arguments)
+        return execute(*arguments)
+
+    with database.execute_wrapper(count):
+        async with page() as one:
+            await one.assert_silent()
+    assert queries == []
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_a_connection_that_has_gone_meanwhile_is_not_asked(goes, user, monkeypatch):
+    looked, go_on = threading.Event(), threading.Event()
+    load = sessions.load_users
+
+    def load_slowly(keys):
+        looked.set()
+        go_on.wait(5)
+        return load(keys)
+
+    async with connect(PATH, user, application=serve(MembersConsumer)) as one:
+        await one.assert_silent()
+        [connection] = connections()
+        asked = []
+        connection.recheck = lambda user: _note(asked, user)
+        monkeypatch.setattr(sessions, "load_users", load_slowly)
+        asking = asyncio.create_task(get_registry()._recheck([connection]))
+        await until(looked.is_set)
+        if goes:
+            await one.drop()
+        go_on.set()
+        await asking
+        await until(lambda: not get_registry()._tasks)
+    assert asked == ([] if goes else [user])
+
+
+async def test_an_order_that_makes_no_sense_changes_nothing(user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as one:
+        await one.assert_silent()
+        for order in ({}, {"sign_out": "no such session"}, {"recheck": "0"}, {"sign_out": ""}, {"recheck": ""}):
+            get_registry().obey(order)
+        await one.assert_silent()
+
+
+def test_the_registry_of_a_loop_goes_with_the_loop():
+    async def visit():
+        async with page() as one:
+            await one.assert_silent()
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(visit())
+    gc.collect()
+    assert loop() is None
+
+
+def _count_sweeps():
+    """Returns a function that waits for so many sweeps."""
+    one = get_registry()
+    done = asyncio.Condition()
+    counted = 0
+    close = one.close_old_connections
+
+    async def close_and_count():
+        nonlocal counted
+        await close()
+        counted += 1
+        async with done:
+            done.notify_all()
+
+    async def swept(count):
+        async with done:
+            await done.wait_for(lambda: counted >= count)
+
+    one.close_old_connections = close_and_count
+    return swept
+
+
+async def _note(notes, note):
+    notes.append(note)

@@ -1,0 +1,142 @@
+"""What the server itself refuses, and what only a real connection shows."""
+
+import asyncio
+import gc
+import json
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from websockets.asyncio.client import connect
+
+from apps.common.server import UVICORN_OPTIONS
+from apps.common.websockets import registry
+from apps.common.websockets.broadcast import abroadcast
+from apps.common.websockets.messages import Message
+
+from .serving import PublicConsumer, connections, members, serve
+from .wire import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HANDSHAKE = (
+    b"GET /ws/1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class News(Message):
+    text: str
+
+
+class ReadingConsumer(PublicConsumer):
+    outbox_bytes = 64 * 1024
+    close_seconds = 0.1
+
+
+class Server(uvicorn.Server):
+    started_up: asyncio.Event
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        self.started_up.set()
+
+    @property
+    def port(self) -> int:
+        return self.servers[0].sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def served(consumer=ReadingConsumer) -> AsyncIterator[Server]:
+    server = Server(uvicorn.Config(serve(consumer), port=0, lifespan="off", **UVICORN_OPTIONS))
+    server.started_up = asyncio.Event()
+    serving = asyncio.create_task(server.serve())
+    await asyncio.wait_for(server.started_up.wait(), 5)
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serving, 15)
+
+
+def page(server: Server):
+    return connect(f"ws://127.0.0.1:{server.port}/ws/1/")
+
+
+async def close_code(websocket) -> int:
+    async with asyncio.timeout(5):
+        await websocket.wait_closed()
+    return websocket.close_code
+
+
+async def test_the_consumer_answers_what_is_too_large_for_it():
+    async with served() as server, page(server) as one:
+        await one.recv()
+        await one.send("x" * (ReadingConsumer.max_bytes + 1))
+        assert json.loads(await one.recv())["data"]["code"] == "too_large"
+
+
+async def test_the_server_refuses_what_is_too_large_for_it():
+    async with served() as server, page(server) as one:
+        await one.send("x" * (UVICORN_OPTIONS["ws_max_size"] + 1))
+        assert await close_code(one) == 1009
+        await until(lambda: members() == 0)
+
+
+async def test_the_server_refuses_bad_utf_8():
+    async with served() as server, page(server) as one:
+        await one.send(b"\xff\xfe", text=True)
+        assert await close_code(one) == 1007
+        await until(lambda: members() == 0)
+
+
+async def test_a_close_of_the_consumer_reaches_the_page():
+    async with served() as server, page(server) as one:
+        await one.recv()
+        [connection] = connections()
+        await connection.close(4403)
+        assert await close_code(one) == 4403
+        await until(lambda: members() == 0)
+
+
+async def test_a_page_that_stops_reading_is_freed_and_delays_no_other():
+    async with served() as server, page(server) as lively:
+        await lively.recv()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
+        writer.write(HANDSHAKE)
+        await reader.readexactly(12)  # and nothing more: the limit stops the rest
+        await until(lambda: members() == 2)
+        stalled = weakref.ref(connections()[1])
+        sent = 0
+        while members() == 2:
+            sent += 1
+            assert sent < 1_000, "64 MB were sent to a page that does not read"
+            await abroadcast("room", News(text="x" * 64 * 1024))
+            assert json.loads(await asyncio.wait_for(lively.recv(), 5))["type"] == "news"
+        await _until_gone(server, left=1)
+        await until(lambda: gc.collect() is not None and stalled() is None)
+        writer.transport.abort()
+
+
+async def test_a_stalled_page_that_is_silent_is_freed_too(monkeypatch):
+    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    async with served() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
+        writer.write(HANDSHAKE)
+        await reader.readexactly(12)
+        await until(lambda: members() == 1)
+        [connection] = connections()
+        connection.outbox_bytes = connection._outbox._limit_bytes = 1e9
+        for _ in range(200):
+            connection.write("x" * 64 * 1024)
+        assert connection._outbox.is_busy
+        connection.heard_at = 0
+        await _until_gone(server, left=0)
+        writer.transport.abort()
+
+
+async def _until_gone(server: Server, left: int) -> None:
+    await until(lambda: len(server.server_state.connections) == left)
+    await until(lambda: (members(), len(connections())) == (left, left))
