@@ -30,7 +30,8 @@ class Client(asyncio.Protocol):
         self.open = asyncio.get_running_loop().create_future()
         self.closed: int | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.write(self._request)
 
@@ -79,7 +80,7 @@ async def connect(url: str, on_frame: Callable[[Client, bytes], None], cookie: s
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
-        lambda: Client(parts.netloc, path, cookie, on_frame), parts.hostname, parts.port
+        lambda: Client(parts.netloc, path, cookie, on_frame), parts.hostname or "127.0.0.1", parts.port or 80
     )
     await client.open
     return client

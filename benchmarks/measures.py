@@ -70,7 +70,9 @@ async def blocked(server: Server) -> dict[str, float]:
     return {"echo while another connection does 500 ms of ORM work, ms": statistics.median(worst) * 1e3}
 
 
-async def fanout(server: Server, path: str = "/ws/fanout/", members: int = 1_000, seconds: float = 3) -> dict[str, float]:
+async def fanout(
+    server: Server, path: str = "/ws/fanout/", members: int = 1_000, seconds: float = 3
+) -> dict[str, float]:
     """Deliveries each second to the members of a group, the next broadcast as soon as the last member has the one
     before; and how long the last member waited."""
     group = await Group.join(server, path, members)
@@ -95,7 +97,9 @@ async def stalled(server: Server) -> dict[str, float]:
         client.transport.pause_reading()
     measured = await fanout(server)
     close(lazy)
-    return {name.replace("fan-out to 1000", "with 1 in 100 that never reads"): value for name, value in measured.items()}
+    return {
+        name.replace("fan-out to 1000", "with 1 in 100 that never reads"): value for name, value in measured.items()
+    }
 
 
 async def burst(server: Server, members: int = 200, times: int = 500) -> dict[str, float]:
@@ -125,6 +129,30 @@ async def memory(server: Server, count: int = 2_000) -> dict[str, float]:
     after = memory_of(server.pid)
     close(clients + warm)
     return {"memory for each idle signed-in connection, KiB": (after - before) / count / 1024}
+
+
+async def growth(server: Server) -> dict[str, float]:
+    """How much resident memory grows over 1,000 connections that come and go, and over 100,000 broadcasts to one."""
+    await _come_and_go(server, 1_000)  # what a process allocates once
+    group = await Group.join(server, "/ws/fanout/", 1)
+    await group.burst(5_000)
+    before = memory_of(server.pid)
+    await _come_and_go(server, 1_000)
+    between = memory_of(server.pid)
+    for _ in range(20):
+        await group.burst(5_000)
+    after = memory_of(server.pid)
+    group.close()
+    return {
+        "memory grown over 1,000 connections, KiB": (between - before) / 1024,
+        "memory grown over 100,000 broadcasts, KiB": (after - between) / 1024,
+    }
+
+
+async def _come_and_go(server: Server, count: int) -> None:
+    for _ in range(count // 50):
+        close(await connect_many(f"{server.url}/ws/fanout/", 50, lambda client, payload: None))
+    await asyncio.sleep(1)
 
 
 class Group:
@@ -166,7 +194,10 @@ class Group:
         before = -1
         while before != self.received and not self.done.is_set():
             before = self.received
-            await asyncio.sleep(2)
+            try:
+                await asyncio.wait_for(self.done.wait(), 2)
+            except TimeoutError:
+                continue
         return self.received
 
     def close(self) -> None:

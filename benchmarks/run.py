@@ -25,7 +25,15 @@ from measures import Server
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parent
 APPLICATIONS = {"project": "config.asgi:application", "stock": "stock:application", "plain": "plain:application"}
-UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--log-level", "warning", "--no-access-log"]
+UVICORN = [
+    "--ws",
+    "websockets-sansio",
+    "--ws-per-message-deflate",
+    "false",
+    "--log-level",
+    "warning",
+    "--no-access-log",
+]
 
 # Each measure with the servers that have something to compare.
 MEASURES = {
@@ -39,6 +47,7 @@ MEASURES = {
     "burst": (measures.burst, ["project", "stock"]),
     "signing_in": (measures.signing_in, ["project", "stock"]),
     "memory": (measures.memory, ["project", "stock"]),
+    "growth": (measures.growth, ["project"]),
 }
 
 
@@ -82,7 +91,9 @@ def prepare(project: Path) -> tuple[Path, str]:
 
 def uv(project: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    done = subprocess.run(["uv", *arguments], cwd=project, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        ["uv", *arguments], cwd=project, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
     return done.stdout
 
 

@@ -14,7 +14,15 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-UVICORN = ["--ws", "websockets-sansio", "--ws-per-message-deflate", "false", "--log-level", "warning", "--no-access-log"]
+UVICORN = [
+    "--ws",
+    "websockets-sansio",
+    "--ws-per-message-deflate",
+    "false",
+    "--log-level",
+    "warning",
+    "--no-access-log",
+]
 DEADLINE_SECONDS = 60.0
 PATH = "/ws/fanout/"
 
@@ -31,6 +39,7 @@ class Process:
 
     def __init__(self, command: list[str], port: int, directory: Path, **environment: str) -> None:
         self.port = port
+        self.python = Path(command[0])  # of a server
         self._command = command
         self._directory = directory
         self._environment = {**os.environ, **environment}

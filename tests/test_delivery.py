@@ -6,17 +6,15 @@ Each test prints its account: what was sent and received, twice, out of order, a
 import asyncio
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from client import connect_many, masked
 from conftest import Tools
 from faults import Page, Process, Publisher, server, valkey
 from scaffold import ROOT, Template, run
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-from client import connect_many, masked  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +215,47 @@ def test_a_reader_that_stops_holds_up_none_of_500_others(alone: Process) -> None
         await asyncio.sleep(0)  # so that they are closed before the loop is
 
     asyncio.run(scenario())
+
+
+def test_a_celery_worker_broadcasts(project: Path, pair: tuple[Process, Process], store: Process) -> None:
+    """Not a fault, but it needs the same servers: a worker is a process of its own, without an event loop."""
+    redis = f"redis://127.0.0.1:{store.port}"
+    (project / "worker.py").write_text(WORKER)
+    environment = {"REDIS_URL": redis, "BROKER": redis, "UV_PROJECT_ENVIRONMENT": str(pair[0].python.parent.parent)}
+
+    async def scenario() -> None:
+        [page] = await follow(1, pair[0])
+        # A solo worker that ends by itself: it handles what waits for it, and the task shuts it down.
+        for command in (["call", "worker.publish"], ["worker", "--pool", "solo", "--loglevel", "error"]):
+            await asyncio.to_thread(partial(run, project, *CELERY, *command, succeed=True, **environment))
+        await settle([page], {42}, "a Celery worker")
+
+    asyncio.run(scenario())
+
+
+CELERY = ["uv", "run", "--no-sync", "--quiet", "--with", "celery>=5.5", "celery", "--app", "worker"]
+WORKER = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+import django
+django.setup()
+from celery import Celery
+from celery.exceptions import WorkerShutdown
+from celery.signals import task_postrun
+from apps.bench.consumers import News
+from apps.common.websockets.broadcast import broadcast
+
+app = Celery("worker", broker=os.environ["BROKER"])
+app.conf.broker_connection_retry_on_startup = True
+
+@app.task(name="worker.publish", ignore_result=True)
+def publish():
+    broadcast("fanout", News(text="42"))
+
+@task_postrun.connect
+def end(**kwargs):
+    raise WorkerShutdown
+"""
 
 
 def redis_command(tools: Tools, store: Process, command: str) -> None:
