@@ -39,7 +39,7 @@ async def shared_browser(chromium_path):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def client(shared_browser, server):
+async def visitor(shared_browser, server):
     """A page of the server, on which nothing has begun."""
     async with await shared_browser.new_context() as context:
         yield await Client.open(context, server.url)

@@ -32,24 +32,24 @@ async def frozen(tab):
     await session.send("Page.setWebLifecycleState", {"state": "active"})
 
 
-async def test_offline_it_gives_up_and_online_it_starts_afresh(client):
-    await client.connect(**GIVES_UP, pongTimeout=500)
-    await client.page.context.set_offline(True)
-    assert (await client.status("error"))["code"] == 1006
-    await client.page.context.set_offline(False)
-    assert await client.status("connected") == {"attempt": 0}
+async def test_offline_it_gives_up_and_online_it_starts_afresh(visitor):
+    await visitor.connect(**GIVES_UP, pongTimeout=500)
+    await visitor.page.context.set_offline(True)
+    assert (await visitor.status("error"))["code"] == 1006
+    await visitor.page.context.set_offline(False)
+    assert await visitor.status("connected") == {"attempt": 0}
 
 
-async def test_offline_for_a_moment_it_keeps_its_connection_and_misses_nothing(client, server):
-    await client.start(QUIET)
-    await client.event("latency")
+async def test_offline_for_a_moment_it_keeps_its_connection_and_misses_nothing(visitor, server):
+    await visitor.start(QUIET)
+    await visitor.event("latency")
     async with operator(server.url, QUIET) as somebody:
-        await client.page.context.set_offline(True)
+        await visitor.page.context.set_offline(True)
         await somebody.request("say", text="hello")
-        await client.page.context.set_offline(False)
-        await client.event("said")
-    await client.event("latency")  # it asked whether the server is still there
-    assert client.statuses == ["connecting", "connected"]
+        await visitor.page.context.set_offline(False)
+        await visitor.event("said")
+    await visitor.event("latency")  # it asked whether the server is still there
+    assert visitor.statuses == ["connecting", "connected"]
 
 
 async def test_shown_again_it_asks_whether_the_server_is_still_there(tab):

@@ -15,55 +15,55 @@ LEAVE = """() => {
 }"""
 
 
-async def test_arrives_once_and_in_order_after_the_reconnect(client, server):
-    await client.connect()
-    async with operator(server.url, client.path) as somebody:
+async def test_arrives_once_and_in_order_after_the_reconnect(visitor, server):
+    await visitor.connect()
+    async with operator(server.url, visitor.path) as somebody:
         await somebody.request("say", text="before")
-        await client.event("said")
-        await client.page.evaluate(LEAVE)
+        await visitor.event("said")
+        await visitor.page.evaluate(LEAVE)
         for text in ["one", "two", "three"]:
             await somebody.request("say", text=text)
-        await client.page.evaluate("back()")
-        await client.status("connected")
+        await visitor.page.evaluate("back()")
+        await visitor.status("connected")
         await somebody.request("say", text="after")
-        await client.event("said", lambda frame: frame["data"]["text"] == "after")
+        await visitor.event("said", lambda frame: frame["data"]["text"] == "after")
 
-    assert client.texts == ["before", "one", "two", "three", "after"]
-    assert [args[0]["seq"] for name, *args in client.events if name == "said"] == [1, 2, 3, 4, 5]
-    assert client.position["seq"] == "1"
-    assert "resync" not in [name for name, *_ in client.events]
+    assert visitor.texts == ["before", "one", "two", "three", "after"]
+    assert [args[0]["seq"] for name, *args in visitor.events if name == "said"] == [1, 2, 3, 4, 5]
+    assert visitor.position["seq"] == "1"
+    assert "resync" not in [name for name, *_ in visitor.events]
 
 
-async def test_arrives_at_a_page_that_saw_no_broadcast_before(client, server):
-    await client.connect()
-    await client.page.evaluate(LEAVE)
-    async with operator(server.url, client.path) as somebody:
+async def test_arrives_at_a_page_that_saw_no_broadcast_before(visitor, server):
+    await visitor.connect()
+    await visitor.page.evaluate(LEAVE)
+    async with operator(server.url, visitor.path) as somebody:
         await somebody.request("say", text="hello")
-        await client.page.evaluate("back()")
-        await client.event("said")
-    assert client.texts == ["hello"]
+        await visitor.page.evaluate("back()")
+        await visitor.event("said")
+    assert visitor.texts == ["hello"]
 
 
-async def test_between_rendering_and_connecting_arrives_too(client, server):
-    async with operator(server.url, client.path) as somebody:
+async def test_between_rendering_and_connecting_arrives_too(visitor, server):
+    async with operator(server.url, visitor.path) as somebody:
         position = await somebody.position()  # as a view would render it into the page
         await somebody.request("say", text="hello")
-        await client.start(position=position)
-        await client.event("said")
-    assert client.texts == ["hello"]
+        await visitor.start(position=position)
+        await visitor.event("said")
+    assert visitor.texts == ["hello"]
 
 
-async def test_is_announced_as_lost_when_the_history_is_gone(client, server):
-    await client.connect(**PATIENT)
-    await client.say("hello")
+async def test_is_announced_as_lost_when_the_history_is_gone(visitor, server):
+    await visitor.connect(**PATIENT)
+    await visitor.say("hello")
     server.kill()  # with all that it kept in memory
-    await client.status("disconnected")
+    await visitor.status("disconnected")
     server.start()
 
-    [position] = await client.event("resync")
+    [position] = await visitor.event("resync")
     assert position["seq"] == 0
-    assert client.position["epoch"] != position["epoch"]
+    assert visitor.position["epoch"] != position["epoch"]
 
-    await client.say("again")
-    await client.event("said")
-    assert client.texts == ["hello", "again"]
+    await visitor.say("again")
+    await visitor.event("said")
+    assert visitor.texts == ["hello", "again"]

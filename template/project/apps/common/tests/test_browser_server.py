@@ -7,36 +7,36 @@ from apps.common.tests.browser_client import PATIENT, Client, operator
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_comes_back_when_the_server_was_killed(client, server):
-    await client.connect(**PATIENT)
-    await client.say("hello")
+async def test_comes_back_when_the_server_was_killed(visitor, server):
+    await visitor.connect(**PATIENT)
+    await visitor.say("hello")
 
     server.kill()
-    assert (await client.status("disconnected"))["code"] == 1006
+    assert (await visitor.status("disconnected"))["code"] == 1006
     server.start()
-    await client.status("connected")
+    await visitor.status("connected")
 
-    first, last = client.statuses[:3], client.statuses[-2:]
+    first, last = visitor.statuses[:3], visitor.statuses[-2:]
     assert first == ["connecting", "connected", "disconnected"]
     assert last == ["connecting", "connected"]
-    between = client.statuses[3:-2]
+    between = visitor.statuses[3:-2]
     assert between == ["connecting", "disconnected"] * (len(between) // 2)
-    assert client.position["seq"] == "1"
+    assert visitor.position["seq"] == "1"
 
 
-async def test_comes_back_when_the_server_was_restarted(client, server):
-    await client.connect(**PATIENT)
-    await client.page.evaluate("Math.random = () => 0")  # the first to return
+async def test_comes_back_when_the_server_was_restarted(visitor, server):
+    await visitor.connect(**PATIENT)
+    await visitor.page.evaluate("Math.random = () => 0")  # the first to return
 
     server.terminate()
-    details = await client.status("disconnected")
+    details = await visitor.status("disconnected")
     assert (details["code"], details["delay"], details["attempt"]) == (1012, 10, 1)
     server.start()
-    await client.status("connected")
+    await visitor.status("connected")
 
 
-async def test_pages_return_to_a_restarted_server_over_ten_seconds(client, server):
-    await client.page.evaluate("""async () => {
+async def test_pages_return_to_a_restarted_server_over_ten_seconds(visitor, server):
+    await visitor.page.evaluate("""async () => {
         const services = Array.from({ length: 20 }, () => new BaseWebSocketService({ endpoint: '/ws/room/1/' }));
         await Promise.all(services.map((service) => service.connect()));
         window.delays = Promise.all(services.map((service) => new Promise((resolve) => {
@@ -45,74 +45,74 @@ async def test_pages_return_to_a_restarted_server_over_ten_seconds(client, serve
     }""")
 
     server.terminate()
-    delays = await client.page.evaluate("window.delays")
+    delays = await visitor.page.evaluate("window.delays")
 
     assert min(delays) >= 500
     assert max(delays) <= 10_500
     assert max(delays) - min(delays) > 3_000
 
 
-async def test_finds_a_server_that_is_silent_and_one_that_speaks_again(client, server):
-    await client.connect(**PATIENT, pongTimeout=500, connectTimeout=500)
+async def test_finds_a_server_that_is_silent_and_one_that_speaks_again(visitor, server):
+    await visitor.connect(**PATIENT, pongTimeout=500, connectTimeout=500)
 
     server.suspend()
-    details = await client.status("disconnected")
+    details = await visitor.status("disconnected")
     assert (details["code"], details["reason"]) == (1006, "The server is silent.")
-    assert (await client.status("disconnected"))["reason"] == "No connection in time."
+    assert (await visitor.status("disconnected"))["reason"] == "No connection in time."
     server.resume()
-    await client.status("connected")
+    await visitor.status("connected")
 
 
-async def test_messages_sent_while_the_server_was_away_arrive_once_and_in_order(client, server):
-    await client.connect(**PATIENT)
+async def test_messages_sent_while_the_server_was_away_arrive_once_and_in_order(visitor, server):
+    await visitor.connect(**PATIENT)
 
     server.kill()
-    await client.status("disconnected")
-    await client.page.evaluate("""for (const text of ['one', 'two', 'three']) {
+    await visitor.status("disconnected")
+    await visitor.page.evaluate("""for (const text of ['one', 'two', 'three']) {
         service.send({ type: 'say', data: { text } });
     }""")
     server.start()
-    await client.event("said", lambda frame: frame["data"]["text"] == "three")
+    await visitor.event("said", lambda frame: frame["data"]["text"] == "three")
 
-    assert client.texts == ["one", "two", "three"]
+    assert visitor.texts == ["one", "two", "three"]
 
 
-async def test_a_request_is_rejected_when_the_server_is_killed_and_not_repeated(client, server):
-    await client.connect(**PATIENT)
-    await client.page.evaluate("""() => {
+async def test_a_request_is_rejected_when_the_server_is_killed_and_not_repeated(visitor, server):
+    await visitor.connect(**PATIENT)
+    await visitor.page.evaluate("""() => {
         window.failure = new Promise((resolve) => {
             service.request({ type: 'work', data: { seconds: 60 } }).catch(({ code }) => resolve(code));
         });
     }""")
     server.kill()
-    assert await client.page.evaluate("window.failure") == "connection_lost"
+    assert await visitor.page.evaluate("window.failure") == "connection_lost"
 
 
 async def test_a_deploy_loses_no_request(shared_browser, server, other_server):
     """The old server says that it drains; the new one takes the connections; the old one ends."""
     # The new one has another address here, which the policy forbids.
     context = await shared_browser.new_context(bypass_csp=True)
-    client = await Client.open(context, server.url)
+    visitor = await Client.open(context, server.url)
     other_server.start()
-    await client.connect()
-    await client.page.evaluate("""() => {
+    await visitor.connect()
+    await visitor.page.evaluate("""() => {
         window.answers = [service.request({ type: 'work', data: { seconds: 0.5 } })];
         window.timer = setInterval(() => {
             answers.push(service.request({ type: 'work', data: { seconds: 0 } }));
         }, 20);
     }""")
 
-    await client.page.evaluate("(url) => { endpoint = url + endpoint; }", other_server.url)
-    async with operator(server.url, client.path) as somebody:
+    await visitor.page.evaluate("(url) => { endpoint = url + endpoint; }", other_server.url)
+    async with operator(server.url, visitor.path) as somebody:
         await somebody.request("drain", within=1)
-    await client.status("connecting")
-    await client.status("connected")
+    await visitor.status("connecting")
+    await visitor.status("connected")
     server.terminate()
-    await client.event("latency")
-    answers = await client.page.evaluate("clearInterval(timer) ?? Promise.all(answers)")
+    await visitor.event("latency")
+    answers = await visitor.page.evaluate("clearInterval(timer) ?? Promise.all(answers)")
 
     assert len(answers) > 20
     assert {answer["type"] for answer in answers} == {"work_result"}
-    assert client.statuses == ["connecting", "connected"] * 2
-    assert client.sockets[-1].startswith(other_server.url.replace("http", "ws"))
+    assert visitor.statuses == ["connecting", "connected"] * 2
+    assert visitor.sockets[-1].startswith(other_server.url.replace("http", "ws"))
     await context.close()

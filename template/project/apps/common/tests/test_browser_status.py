@@ -37,54 +37,54 @@ CONTRASTS = """(status) => {
 }"""
 
 
-def parts(client):
+def parts(visitor):
     """Its word, which is announced, and the button."""
-    element = client.page.locator("connection-status")
+    element = visitor.page.locator("connection-status")
     return element.get_by_role("status"), element.get_by_role("button", name="Retry")
 
 
-async def test_says_that_it_is_connected_and_how_quickly_the_server_answers(client):
-    await client.connect()
-    word, button = parts(client)
+async def test_says_that_it_is_connected_and_how_quickly_the_server_answers(visitor):
+    await visitor.connect()
+    word, button = parts(visitor)
     await expect(word).to_have_text("Connected")
-    await expect(client.page.locator("connection-status")).to_have_text(re.compile(r"\d+ ms"))
+    await expect(visitor.page.locator("connection-status")).to_have_text(re.compile(r"\d+ ms"))
     await expect(button).to_be_hidden()
 
 
-async def test_counts_the_seconds_to_the_next_attempt(client):
-    await client.start(FAILS, minDelay=60_000, maxDelay=60_000)
-    word, button = parts(client)
+async def test_counts_the_seconds_to_the_next_attempt(visitor):
+    await visitor.start(FAILS, minDelay=60_000, maxDelay=60_000)
+    word, button = parts(visitor)
     await expect(word).to_have_text("Disconnected")
-    await expect(client.page.locator("connection-status")).to_have_text(re.compile(r"next attempt in [3-6]\d s"))
+    await expect(visitor.page.locator("connection-status")).to_have_text(re.compile(r"next attempt in [3-6]\d s"))
     await expect(button).to_be_visible()
 
 
-async def test_announces_the_word_alone(client):
-    await client.start(FAILS, minDelay=60_000, maxDelay=60_000)
-    await client.status("disconnected")
-    word, _ = parts(client)
+async def test_announces_the_word_alone(visitor):
+    await visitor.start(FAILS, minDelay=60_000, maxDelay=60_000)
+    await visitor.status("disconnected")
+    word, _ = parts(visitor)
     assert await word.inner_text() == "Disconnected"
-    tree = await client.page.locator("connection-status").aria_snapshot()
+    tree = await visitor.page.locator("connection-status").aria_snapshot()
     assert re.search(r"- status: Disconnected\n", tree), tree
     assert tree.count("status") == 1
 
 
 @pytest.mark.parametrize("press", ["mouse", "Enter", "Space"])
-async def test_after_five_failures_its_button_starts_afresh(client, press):
-    await client.start(FAILS, **FAST)
-    await client.status("error")
-    word, button = parts(client)
+async def test_after_five_failures_its_button_starts_afresh(visitor, press):
+    await visitor.start(FAILS, **FAST)
+    await visitor.status("error")
+    word, button = parts(visitor)
     await expect(word).to_have_text("Connection failed")
-    await expect(client.page.locator("connection-status")).to_contain_text("As you wish.")
+    await expect(visitor.page.locator("connection-status")).to_contain_text("As you wish.")
 
-    await client.page.evaluate("(path) => { endpoint = path; }", client.path)
+    await visitor.page.evaluate("(path) => { endpoint = path; }", visitor.path)
     if press == "mouse":
         await button.click()
     else:
-        await focus_with_the_keyboard(client.page)
-        await client.page.keyboard.press(press)
+        await focus_with_the_keyboard(visitor.page)
+        await visitor.page.keyboard.press(press)
 
-    assert await client.status("connected") == {"attempt": 0}
+    assert await visitor.status("connected") == {"attempt": 0}
     await expect(word).to_have_text("Connected")
     await expect(button).to_be_hidden()
 
@@ -101,51 +101,51 @@ async def focus_with_the_keyboard(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_can_be_read_in_light_and_dark(client, scheme):
-    await client.page.emulate_media(color_scheme=scheme)
-    background = await client.page.evaluate("getComputedStyle(document.body).backgroundColor")
+async def test_can_be_read_in_light_and_dark(visitor, scheme):
+    await visitor.page.emulate_media(color_scheme=scheme)
+    background = await visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", background)[:3])) > 600 or scheme == "dark", background
     for status in STATUSES:
-        word, dot = await client.page.evaluate(CONTRASTS, status)
+        word, dot = await visitor.page.evaluate(CONTRASTS, status)
         assert (status, word >= 4.5, dot >= 3) == (status, True, True), (word, dot)
 
 
-async def test_may_get_its_service_before_it_is_in_the_page_and_be_moved(client):
-    await client.connect()
-    await client.page.evaluate("""() => {
+async def test_may_get_its_service_before_it_is_in_the_page_and_be_moved(visitor):
+    await visitor.connect()
+    await visitor.page.evaluate("""() => {
         const element = document.createElement('connection-status');
         element.service = service;
         document.querySelector('connection-status').replaceWith(element);
         document.querySelector('main').prepend(element);
     }""")
-    word, _ = parts(client)
+    word, _ = parts(visitor)
     await expect(word).to_have_text("Connected")
-    await client.page.evaluate("service.close()")
+    await visitor.page.evaluate("service.close()")
     await expect(word).to_have_text("Disconnected")
 
 
-async def test_fits_a_phone(client):
-    await client.page.set_viewport_size({"width": 320, "height": 640})
-    await client.start(FAILS, minDelay=60_000, maxDelay=60_000)
-    await client.status("disconnected")
-    assert await client.page.evaluate("document.documentElement.scrollWidth") <= 320
-    _, button = parts(client)
+async def test_fits_a_phone(visitor):
+    await visitor.page.set_viewport_size({"width": 320, "height": 640})
+    await visitor.start(FAILS, minDelay=60_000, maxDelay=60_000)
+    await visitor.status("disconnected")
+    assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= 320
+    _, button = parts(visitor)
     box = await button.bounding_box()
     assert min(box["width"], box["height"]) >= 24  # WCAG 2.2, target size
 
 
-async def test_a_page_under_the_policy_has_nothing_to_complain_of(client, server):
-    response = await client.page.goto(f"{server.url}/page/")
+async def test_a_page_under_the_policy_has_nothing_to_complain_of(visitor, server):
+    response = await visitor.page.goto(f"{server.url}/page/")
     assert "script-src 'self' 'nonce-" in response.headers["content-security-policy"]
-    await client.page.evaluate("""() => {
+    await visitor.page.evaluate("""() => {
         window.violations = [];
         document.addEventListener('securitypolicyviolation', ({ violatedDirective }) => {
             violations.push(violatedDirective);
         });
     }""")
-    await client.connect()
-    await client.say("hello")
-    assert (client.console, await client.page.evaluate("violations")) == ([], [])
+    await visitor.connect()
+    await visitor.say("hello")
+    assert (visitor.console, await visitor.page.evaluate("violations")) == ([], [])
 
 
 async def test_no_live_page_has_anything_to_complain_of(shared_browser, server):
