@@ -1,0 +1,65 @@
+# The template's own four verbs; a generated project has the same. All that is needed is Python 3.11 with venv, git and make:
+# the first run makes .venv, and what else is missing is a Python package or gets itself.
+
+PYTHON ?= python3
+PORT ?=
+BIN = $(CURDIR)/.venv/bin
+# First on the path: uv, for this Makefile and for the Makefile of a generated project.
+export PATH := $(BIN):$(PATH)
+unexport VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench format update
+
+help:
+	@echo "make run      make a project with two features in .demo/ and serve it (PORT=8001 for a port of your choice)"
+	@echo "make demo     the same"
+	@echo "make test     run all tests, those of generated projects too"
+	@echo "make check    lint, format and type checks of the template's own Python"
+	@echo "make bench    measure a generated project beside stock Channels and plain ASGI"
+	@echo "make format   format it"
+	@echo "make update   bring the tools to their newest versions"
+
+# From the work tree as it is, of which Copier warns.
+COPY = PYTHONWARNINGS=ignore copier copy --quiet --defaults --vcs-ref HEAD
+FREE_PORT = import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
+	s.bind(("127.0.0.1", 0 if s.connect_ex(("127.0.0.1", 8000)) == 0 else 8000)); print(s.getsockname()[1])
+
+run demo: .venv/made
+	@rm -rf .demo
+	@$(COPY) -d project_name=Demo $(CURDIR) .demo
+	@$(COPY) -d feature=orders -d actions=place_order,cancel_order -d events=order_placed,order_cancelled $(CURDIR) .demo
+	@$(COPY) -d feature=live_chat -d access=public -d actions=send_line -d events=line_sent $(CURDIR) .demo
+	@cd .demo && uv run --quiet manage.py migrate --verbosity 0
+	@cd .demo && password=$$(python -c 'import secrets; print(secrets.token_urlsafe(9))') \
+	&& DJANGO_SUPERUSER_PASSWORD=$$password uv run --quiet manage.py createsuperuser --no-input --username demo \
+		--email demo@example.com --verbosity 0 \
+	&& port=$${PORT:-$$(python -c '$(FREE_PORT)')} \
+	&& echo "" \
+	&& echo "  http://127.0.0.1:$$port/    sign in as: demo    password: $$password" \
+	&& echo "" \
+	&& exec uv run --quiet manage.py runserver $$port
+
+test: check
+	@pytest
+
+check: .venv/made
+	@ruff check
+	@ruff format --check
+	@mypy
+
+bench: .venv/made
+	@python benchmarks/run.py
+
+format: .venv/made
+	@ruff check --fix
+	@ruff format
+
+update: .venv/made
+	@uv pip install --upgrade --group dev
+
+.venv/made: pyproject.toml
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check uv
+	@uv pip install --quiet --group dev
+	@touch .venv/made

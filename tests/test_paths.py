@@ -1,0 +1,135 @@
+"""The whole set of paths that each scaffold makes, and what each option adds to it."""
+
+from pathlib import Path
+
+import pytest
+from scaffold import Template, paths
+
+PROJECT = """
+.copier-answers.yml
+.env.example
+.gitignore
+Makefile
+README.md
+apps/__init__.py
+apps/common/__init__.py
+apps/common/apps.py
+apps/common/context_processors.py
+apps/common/management/__init__.py
+apps/common/management/commands/__init__.py
+apps/common/management/commands/runserver.py
+apps/common/server.py
+apps/common/static/css/site.css
+apps/common/static/img/icon.svg
+apps/common/static/js/components/connection_status.js
+apps/common/static/js/services/backoff.js
+apps/common/static/js/services/events.js
+apps/common/static/js/services/heartbeat.js
+apps/common/static/js/services/outbox.js
+apps/common/static/js/services/page.js
+apps/common/static/js/services/protocol.js
+apps/common/static/js/services/requests.js
+apps/common/static/js/services/websocket.js
+apps/common/templates/base.html
+apps/common/templates/home.html
+apps/common/templates/registration/login.html
+apps/common/templatetags/__init__.py
+apps/common/templatetags/import_map.py
+apps/common/testing/__init__.py
+apps/common/testing/chromium.py
+apps/common/testing/fixtures.py
+apps/common/tests/__init__.py
+apps/common/tests/backoff.test.js
+apps/common/tests/connection_status.test.js
+apps/common/tests/events.test.js
+apps/common/tests/guide.test.js
+apps/common/tests/heartbeat.test.js
+apps/common/tests/outbox.test.js
+apps/common/tests/page.test.js
+apps/common/tests/protocol.test.js
+apps/common/tests/websocket.test.js
+apps/common/tests/websocket_server.js
+apps/common/websockets/__init__.py
+apps/common/websockets/base_consumer.py
+apps/common/websockets/broadcast.py
+apps/common/websockets/gate.py
+apps/common/websockets/handlers.py
+apps/common/websockets/hub.py
+apps/common/websockets/inbox.py
+apps/common/websockets/limits.py
+apps/common/websockets/messages.py
+apps/common/websockets/outbox.py
+apps/common/websockets/protocol.py
+apps/common/websockets/registry.py
+apps/common/websockets/revocation.py
+apps/common/websockets/serial.py
+apps/common/websockets/sessions.py
+apps/common/websockets/testing.py
+apps/common/x
+biome.json
+config/__init__.py
+config/asgi.py
+config/features.py
+config/settings.py
+config/urls.py
+conftest.py
+manage.py
+package.json
+pyproject.toml
+tsconfig.json
+vitest.config.js
+"""
+
+FEATURE = """
+apps/orders/.copier-answers.yml
+apps/orders/__init__.py
+apps/orders/apps.py
+apps/orders/consumers.py
+apps/orders/live.py
+apps/orders/messages.py
+apps/orders/routing.py
+apps/orders/static/orders/js/orders_app.js
+apps/orders/static/orders/js/services/orders_websocket.js
+apps/orders/templates/orders/index.html
+apps/orders/tests/__init__.py
+apps/orders/tests/orders_websocket.test.js
+apps/orders/tests/test_browser.py
+apps/orders/tests/test_consumer.py
+apps/orders/tests/test_contract.py
+"""
+
+OPTIONS = {
+    "github": [".github/workflows/test.yml"],
+    "docker": [".dockerignore", "Dockerfile", "compose.yaml"],
+}
+
+
+def test_a_project(template: Template, tmp_path: Path) -> None:
+    assert differences(paths(template.project(tmp_path / "project")), PROJECT.split()) == []
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_adds(template: Template, tmp_path: Path, option: str) -> None:
+    made = paths(template.project(tmp_path / "project", **{option: True}))
+    assert differences(made, PROJECT.split() + OPTIONS[option]) == []
+
+
+@pytest.mark.parametrize("access", ["authenticated", "public", "staff"])
+def test_a_feature_is_one_folder(template: Template, tmp_path: Path, access: str) -> None:
+    project = template.project(tmp_path / "project")
+    before = paths(project)
+    template.feature("orders", project, access=access)
+    assert differences(paths(project), before + FEATURE.split()) == []
+
+
+def test_a_feature_changes_nothing_else(template: Template, tmp_path: Path) -> None:
+    project = template.project(tmp_path / "project")
+    before = {path: (project / path).read_bytes() for path in paths(project)}
+    template.feature("orders", project)
+    assert {path: (project / path).read_bytes() for path in before} == before
+    assert "apps/orders/consumers.py" in paths(project)
+
+
+def differences(made: list[str], expected: list[str]) -> list[str]:
+    missing = [f"missing: {path}" for path in expected if path not in made]
+    return missing + [f"not in the list: {path}" for path in made if path not in expected]
