@@ -60,7 +60,7 @@ async def test_quick_items_need_no_second_task():
 async def test_items_are_handled_in_order_behind_a_slow_one():
     one = desk("slow", "a", "ping", "b")
     running = one.start()
-    await asyncio.wait_for(one.busy.wait(), 5)
+    await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
     one.wire.push(text("slow"), text("c"))
     await until(lambda: "c" in one.handled)
@@ -110,7 +110,7 @@ async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behin
 async def test_the_end_may_come_together_with_what_wakes_it(values):
     one = desk("slow")
     running = one.start()
-    await asyncio.wait_for(one.busy.wait(), 5)
+    await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
     await until(lambda: one.handled)
     await until(lambda: one.inbox._wake)  # it waits for the next message now
@@ -122,7 +122,7 @@ async def test_the_end_may_come_together_with_what_wakes_it(values):
 async def test_the_end_may_come_together_with_the_end_of_a_handler():
     one = desk("slow")
     running = one.start()
-    await asyncio.wait_for(one.busy.wait(), 5)
+    await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
     one.wire.push(DISCONNECT)
     assert await finish(running) == DISCONNECT
@@ -163,7 +163,7 @@ async def test_what_fails_in_reading_ends_it(values):
 async def test_what_fails_in_reading_ends_it_while_it_waits_for_a_message():
     one = desk("slow")
     running = one.start()
-    await asyncio.wait_for(one.busy.wait(), 5)
+    await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
     await until(lambda: one.handled)
     one.wire.push(text("broken"))

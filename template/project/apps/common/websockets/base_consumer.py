@@ -370,13 +370,11 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
             self._deliver(event)
 
     def _deliver(self, event: Event) -> None:
-        if self._events.is_idle and (isinstance(event, Resync) or self._sends_as_is(event)):
-            self.write(event.text)
+        as_it_is = (event.is_broadcast and not self._filters_broadcasts) or isinstance(event, Resync)
+        if as_it_is and self._events.is_idle:
+            self._outbox.write(event.message)
         elif not self._events.put(event):
             self._let_go()
-
-    def _sends_as_is(self, event: Event) -> bool:
-        return event.kind == "broadcast_message" and not self._filters_broadcasts
 
     async def _handle_event(self, event: Event) -> None:
         if isinstance(event, Resync):

@@ -33,16 +33,23 @@ class Event:
     """What a group is told, shared by all members: nobody may change it."""
 
     kind: str  # the method of the consumer that handles it
+    is_broadcast: bool  # whether it is one that a consumer sends on as it is, unless it filters
     position: Position | None = None  # a broadcast's place in the group's stream; what the channel layer sends has none
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
         self.kind = content["type"].replace(".", "_")  # as Channels has it
+        self.is_broadcast = self.kind == "broadcast_message"
 
     @cached_property
     def text(self) -> str:
         """The frame of a broadcast, encoded once for all."""
         return protocol.encode(self.content["data"])
+
+    @cached_property
+    def message(self) -> dict[str, Any]:
+        """The frame as ASGI sends it."""
+        return {"type": "websocket.send", "text": self.text}
 
     @property
     def unnumbered(self) -> "Event":
@@ -54,6 +61,7 @@ class NumberedEvent(Event):
     """A broadcast of a stream."""
 
     kind = "broadcast_message"
+    is_broadcast = True
 
     def __init__(self, broadcast: Broadcast) -> None:
         self.position = Position(broadcast.epoch, broadcast.seq)
@@ -76,6 +84,7 @@ class Resync(Event):
     """Tells a page that broadcasts are lost, and where the stream goes on."""
 
     kind = "resync"
+    is_broadcast = False
 
     def __init__(self, position: Position) -> None:
         self.position = position

@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
+LOOK_SECONDS = 0.005
+
 
 class Inbox(Generic[T]):
     """Reads a connection until it ends, and hands on what is to be handled, one after the other.
@@ -137,7 +139,8 @@ class Inbox(Generic[T]):
 class _Watch:
     """Notices which handlers have suspended: those that are still at it when the event loop gets to the next thing.
 
-    One callback serves all connections that handle something in the meantime.
+    One timer serves all connections that handle something in the meantime; a callback for each message would cost the
+    loop a turn, and a system call, for each. A ping may wait behind a slow handler for as long as the timer runs.
     """
 
     def __init__(self) -> None:
@@ -148,7 +151,7 @@ class _Watch:
         self._handling.add(inbox)
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._look)
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
 
     def end(self, inbox: "Inbox[Any]") -> None:
         self._handling.discard(inbox)

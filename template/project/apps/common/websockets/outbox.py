@@ -62,7 +62,8 @@ class Outbox:
 
     def _begin(self, message: dict[str, Any]) -> None:
         sending = self._send(message)
-        if not isinstance(sending, Coroutine):  # some servers return another awaitable
+        # Some servers return another awaitable. The first test is the quick one.
+        if type(sending) is not types.CoroutineType and not isinstance(sending, Coroutine):
             self._task = asyncio.create_task(self._drain(sending))
             return
         try:
