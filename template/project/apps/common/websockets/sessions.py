@@ -1,9 +1,12 @@
 """Who opened a page: its session and user, read in one go, and read again when something about them changes."""
 
+import asyncio
 from collections.abc import Iterable
+from contextvars import Context
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -35,8 +38,10 @@ async def load(session_key: str) -> tuple[SessionBase, User]:
     """The session and its user; a new session and AnonymousUser if there is none."""
     if not session_key:
         return _store(None), AnonymousUser()
-    loaded: tuple[SessionBase, User] = await database_sync_to_async(_load)(session_key)
-    return loaded
+    loop = asyncio.get_running_loop()
+    if loop not in _readers:
+        _readers[loop] = _Reader()
+    return await _readers[loop].read(session_key)
 
 
 def load_users(session_keys: Iterable[str]) -> dict[str, User]:
@@ -49,6 +54,48 @@ def key(scope: Any) -> str:
     """The key of a scope's session, or ""."""
     session = scope.get("session")
     return (session.session_key or "") if session is not None else ""
+
+
+class _Reader:
+    """Reads the sessions of all who connect at the same moment in one trip to the thread that runs ORM work: after a
+    restart everybody does."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, asyncio.Future[tuple[SessionBase, User]]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def read(self, session_key: str) -> tuple[SessionBase, User]:
+        future: asyncio.Future[tuple[SessionBase, User]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((session_key, future))
+        if self._task is None:
+            # In a context of its own: it serves others than the one that happens to come first.
+            self._task = asyncio.create_task(self._work(), context=Context())
+        return await future
+
+    async def _work(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            loaded: list[Any]
+            try:
+                loaded = await database_sync_to_async(_load_all)([session_key for session_key, _ in waiting])
+            except Exception as error:
+                loaded = [error] * len(waiting)
+            for (_, future), result in zip(waiting, loaded, strict=True):
+                _settle(future, result)
+        self._task = None
+
+
+def _settle(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():  # who asked has gone
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _load_all(session_keys: list[str]) -> list[Any]:
+    return [_load(session_key) for session_key in session_keys]
 
 
 def _load(session_key: str) -> tuple[SessionBase, User]:
@@ -76,3 +123,6 @@ def _store(session_key: str | None) -> SessionBase:
 def _cookie(scope: Any, name: str) -> str:
     header = b"; ".join(value for key, value in scope["headers"] if key == b"cookie")
     return parse_cookie(header.decode("latin-1")).get(name, "")
+
+
+_readers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Reader] = WeakKeyDictionary()
