@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge"]
 CURE = (
     "No Chromium was found, which browser tests need. Install one of the system's packages (chromium, google-chrome), "
@@ -21,8 +19,9 @@ CURE = (
 
 def find() -> str | None:
     """The path of a Chromium, or None."""
-    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES), _of_playwright()]
-    return next((path for path in candidates if path and Path(path).exists()), None)
+    candidates = [os.environ.get("CHROMIUM"), *map(shutil.which, NAMES)]
+    found = next((path for path in candidates if path and Path(path).exists()), None) or _of_playwright()
+    return found if Path(found).is_file() else None
 
 
 def get() -> str:
@@ -36,8 +35,10 @@ def get() -> str:
 
 
 def _of_playwright() -> str:
-    with sync_playwright() as playwright:
-        return playwright.chromium.executable_path
+    # In a process of its own, which says nothing where the driver lacks a library.
+    script = "from playwright.sync_api import sync_playwright as p\nwith p() as it: print(it.chromium.executable_path)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _install_from_playwright() -> None:
@@ -51,7 +52,9 @@ def _install_from_apt() -> None:
     print("Getting a Chromium from apt …", file=sys.stderr)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], check=False, env=quiet)
+    # libatomic1: Playwright's own Node.js needs it, and a small system lacks it.
+    packages = ["chromium", "libatomic1"]
+    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=False, env=quiet)
 
 
 if __name__ == "__main__":
