@@ -114,6 +114,7 @@ class Page:
         self._arrived = asyncio.Event()
         self._heard_at = 0.0
         self._connection: Any = None
+        self._is_greeted = False
         self._task = asyncio.create_task(self._follow())
 
     async def has(self, sent: set[int]) -> None:
@@ -126,10 +127,11 @@ class Page:
     async def is_connected(self) -> None:
         await self._until(lambda: bool(self.epoch), "a greeting")
 
-    def drop(self) -> None:
-        """Lose the connection as a network does: without a word."""
-        if self._connection:
-            self._connection.transport.abort()
+    async def drop(self) -> None:
+        """Lose the connection, as soon as there is one, as a network does: without a word."""
+        await self._until(lambda: self._is_greeted, "a connection")
+        self._is_greeted = False
+        self._connection.transport.abort()
 
     async def close(self) -> None:
         self._task.cancel()
@@ -155,11 +157,12 @@ class Page:
                     async for text in self._connection:
                         self._take(json.loads(text))
             except (OSError, ConnectionClosed, InvalidHandshake):
-                pass
+                self._is_greeted = False
             await asyncio.sleep(0.05)
 
     def _take(self, frame: dict[str, Any]) -> None:
         data = frame["data"]
+        self._is_greeted |= frame["type"] == "welcome"
         if frame["type"] == "welcome" and data["recovered"] is not True:
             self.account.resyncs += data["recovered"] is False
             self.epoch, self._seq = data["epoch"], data["seq"]

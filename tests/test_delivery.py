@@ -104,7 +104,7 @@ def test_pages_whose_connections_are_dropped_miss_nothing(alone: Process) -> Non
         publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
         for drop in range(20):
             await pages[0].has_number(drop * 20)
-            pages[drop % 5].drop()
+            await pages[drop % 5].drop()
         sent = set().union(*await asyncio.gather(*publishing))
         await settle(pages, sent, "20 drops")
         assert sum(page.account.connections for page in pages) == 25
@@ -119,7 +119,7 @@ def test_pages_that_move_between_processes_miss_nothing(pair: tuple[Process, Pro
         publishing = [asyncio.create_task(publisher.run()) for publisher in publishers]
         for drop in range(12):
             await pages[0].has_number(drop * 20)
-            pages[drop % 6].drop()
+            await pages[drop % 6].drop()
         await settle(pages, set().union(*await asyncio.gather(*publishing)), "12 moves between two processes")
 
     asyncio.run(scenario())

@@ -170,6 +170,7 @@ class _Group:
         self._pump: asyncio.Task[None] | None = None
         self._channel = ""
         self._has_gap = False
+        self._opened = asyncio.Event()
 
     async def open(self) -> None:
         layer = get_channel_layer()
@@ -180,6 +181,7 @@ class _Group:
         # After the subscription: what is published in between is heard, and known by its number.
         self.position = await get_streams().atop(self.name)
         self.is_open = True
+        self._opened.set()
 
     async def close(self) -> None:
         self.is_open = False
@@ -204,6 +206,7 @@ class _Group:
             self._has_gap = True
 
     async def _take(self, item: Event | Broadcast | None) -> None:
+        await self._opened.wait()  # only then is it known what is new
         if self._has_gap:
             await self._mend()
         if isinstance(item, Event):
