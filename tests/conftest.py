@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from scaffold import Template, clone_work_tree, run
+from scaffold import Template, clone_work_tree, commit, run
 
 # Git asks nobody, and reads nothing of the machine's owner.
 os.environ.update(GIT_TERMINAL_PROMPT="0", GIT_CONFIG_GLOBAL=os.devnull)
@@ -29,6 +29,25 @@ def cafe(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = template.project(tmp_path_factory.mktemp("cafe") / "Café Orders", project_name="Café Orders")
     template.feature("orders", project, actions="place_order, cancel_order", events="order_placed, order_cancelled")
     template.feature("live_chat", project, access="public", actions="send_line", events="line_sent")
+    return project
+
+
+@pytest.fixture(scope="session")
+def first(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with two features, of version 1.0.0."""
+    project = template.project(tmp_path_factory.mktemp("first") / "project")
+    template.feature("orders", project, actions="place_order", events="order_placed")
+    template.feature("live_chat", project)
+    return project
+
+
+@pytest.fixture
+def project(first: Path, template: Template, own_template: Template, tmp_path: Path) -> Path:
+    """A copy of it, as if made from a template that the test may change; committed."""
+    project = Path(shutil.copytree(first, tmp_path / "project"))
+    for answers in project.rglob(".copier-answers.yml"):
+        answers.write_text(answers.read_text().replace(str(template.path), str(own_template.path)))
+    commit(project)
     return project
 
 

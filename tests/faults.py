@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ UVICORN = [
 ]
 DEADLINE_SECONDS = 60.0
 PATH = "/ws/fanout/"
+METRICS_TOKEN = "metrics"  # noqa: S105
 
 
 def free_port() -> int:
@@ -78,7 +81,16 @@ def server(project: Path, python: Path, redis: str = "") -> Process:
     """The project, served by one uvicorn process."""
     port = free_port()
     command = [str(python), "-m", "uvicorn", "config.asgi:application", "--port", str(port), *UVICORN]
-    return Process(command, port, project, REDIS_URL=redis, LOG_LEVEL="CRITICAL")
+    return Process(command, port, project, REDIS_URL=redis, LOG_LEVEL="CRITICAL", METRICS_TOKEN=METRICS_TOKEN)
+
+
+def metrics(server: Process) -> dict[str, int]:
+    """What a server counts: {"websockets_connections": 5, …}."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+    connection.request("GET", "/metrics/", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    return {name: int(number) for name, number in (line.split() for line in lines if not line.startswith("#"))}
 
 
 def valkey(program: str, folder: Path) -> Process:
@@ -186,20 +198,68 @@ class Page:
 
 
 class Publisher:
-    """Asks a server to broadcast numbers, one after the other; a broadcast counts as sent when it was answered."""
+    """Asks a server to broadcast numbers, one after the other; a broadcast counts as sent when it was answered.
 
-    def __init__(self, server: Process, numbers: range) -> None:
+    characters: each has at least as many.
+    """
+
+    def __init__(self, server: Process, numbers: range, characters: int = 0) -> None:
         self.sent: set[int] = set()
+        self._characters = characters
         self._server = server
         self._numbers = numbers
 
     async def run(self, pause: float = 0.0) -> set[int]:
         async with connect(f"ws://127.0.0.1:{self._server.port}{PATH}", compression=None) as connection:
             for number in self._numbers:
-                request = {"type": "publish", "ref": number, "data": {"text": str(number)}}
+                request = {"type": "publish", "ref": number, "data": {"text": str(number).rjust(self._characters)}}
                 await connection.send(json.dumps(request))
                 while json.loads(await connection.recv()).get("ref") != number:
                     pass
                 self.sent.add(number)
                 await asyncio.sleep(pause)
         return self.sent
+
+
+class Follower:
+    """A page in a process of its own, which a test may suspend."""
+
+    def __init__(self, server: Process) -> None:
+        command = [sys.executable, __file__, str(server.port)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def is_connected(self) -> None:
+        """Wait until it is."""
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "connected\n"
+
+    def suspend(self) -> None:
+        """It reads nothing, and keeps its connection."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def account(self, last: int) -> Account:
+        """Its account, once it has the broadcast with this number. Then it ends."""
+        printed, _ = self._process.communicate(f"{last}\n", timeout=DEADLINE_SECONDS)
+        return Account(**json.loads(printed))
+
+    def stop(self) -> None:
+        """Kill it. Harmless if it has ended."""
+        self._process.kill()
+        self._process.communicate()
+
+
+async def follow_alone(port: int) -> None:
+    page = Page(Process([sys.executable], port, Path()))
+    await page.is_connected()
+    print("connected", flush=True)
+    await page.has_number(int(await asyncio.to_thread(sys.stdin.readline)))
+    await page.close()
+    print(json.dumps(asdict(page.account)))
+
+
+if __name__ == "__main__":
+    asyncio.run(follow_alone(int(sys.argv[1])))

@@ -90,6 +90,15 @@ def commit(repository: Path) -> None:
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "x")
 
 
+def edit(path: Path, *, top: str = "", end: str = "") -> None:
+    path.write_text(top + path.read_text() + end)
+
+
+def changes(project: Path) -> set[str]:
+    """What is different from the last commit: {"M manage.py", "?? new.txt"}."""
+    return set(git(project, "status", "--short", "--untracked-files=all").replace(" M ", "M ").splitlines())
+
+
 def paths(directory: Path) -> list[str]:
     """Every file below a folder, but for what git, tools and caches keep."""
     kept = {".git", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}

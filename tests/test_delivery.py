@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from client import connect_many, masked
 from conftest import Tools
-from faults import Page, Process, Publisher, server, valkey
+from faults import DEADLINE_SECONDS, Account, Follower, Page, Process, Publisher, metrics, server, valkey
 from scaffold import ROOT, Template, run
 
 
@@ -62,6 +62,15 @@ def pair(project: Path, python: Path, store: Process) -> Iterator[tuple[Process,
         process.stop()
 
 
+@pytest.fixture
+def follower(alone: Process) -> Iterator[Follower]:
+    """A page in a process of its own."""
+    follower = Follower(alone)
+    follower.is_connected()
+    yield follower
+    follower.stop()
+
+
 async def follow(count: int, *servers: Process) -> list[Page]:
     pages = [Page(*servers) for _ in range(count)]
     for page in pages:
@@ -74,9 +83,12 @@ async def settle(pages: list[Page], sent: set[int], fault: str) -> None:
     for page in pages:
         await page.has(sent)
         await page.close()
-        account = page.account
-        assert (account.lost(sent), account.twice, account.out_of_order, account.resyncs) == (0, 0, 0, 0)
-    report(fault, pages, sent)
+        assert_complete(page.account, sent)
+    report(fault, [page.account for page in pages], sent)
+
+
+def assert_complete(account: Account, sent: set[int]) -> None:
+    assert (account.lost(sent), account.twice, account.out_of_order, account.resyncs) == (0, 0, 0, 0)
 
 
 async def settle_told(pages: list[Page], sent: set[int], last: int, fault: str) -> None:
@@ -87,13 +99,13 @@ async def settle_told(pages: list[Page], sent: set[int], last: int, fault: str) 
         account = page.account
         assert (account.twice, account.out_of_order) == (0, 0)
         assert account.lost(sent) == 0 or account.resyncs > 0
-    report(fault, pages, sent)
+    report(fault, [page.account for page in pages], sent)
 
 
-def report(fault: str, pages: list[Page], sent: set[int]) -> None:
-    received = min(len(page.account.numbers) for page in pages)
-    told = max(page.account.resyncs for page in pages)
-    gap = max(page.account.longest_gap for page in pages)
+def report(fault: str, accounts: list[Account], sent: set[int]) -> None:
+    received = min(len(account.numbers) for account in accounts)
+    told = max(account.resyncs for account in accounts)
+    gap = max(account.longest_gap for account in accounts)
     print(f"{fault}: {len(sent)} sent, {received} received by who got least, told to reload {told}, wait {gap:.1f} s")
 
 
@@ -213,6 +225,52 @@ def test_a_reader_that_stops_holds_up_none_of_500_others(alone: Process) -> None
         for client in [*readers, stopped]:
             client.transport.abort()
         await asyncio.sleep(0)  # so that they are closed before the loop is
+
+    asyncio.run(scenario())
+
+
+def test_a_suspended_page_gets_everything_late(alone: Process, follower: Follower) -> None:
+    async def scenario() -> None:
+        others = await follow(5, alone)
+        sent = await Publisher(alone, range(10)).run()
+        follower.suspend()
+        sent |= await Publisher(alone, range(10, 500)).run(pause=0.002)
+        for page in others:
+            await page.has(sent)
+        follower.resume()
+        account = await asyncio.to_thread(follower.account, 499)
+        assert_complete(account, sent)
+        assert account.connections == 1
+        # So it was away, and the others were not.
+        assert account.longest_gap > max(490 * 0.002, *(page.account.longest_gap for page in others))
+        report("a page suspended for a moment", [account], sent)
+        await settle(others, sent, "the others")
+
+    asyncio.run(scenario())
+
+
+def test_a_page_that_stays_suspended_is_let_go_and_told(alone: Process, follower: Follower) -> None:
+    async def scenario() -> None:
+        others = await follow(5, alone)
+        sent = await Publisher(alone, range(10)).run()
+        follower.suspend()
+        # Together more than the network, the server and the outbox hold for one page.
+        sent |= await Publisher(alone, range(10, 210), characters=30_000).run()
+        for page in others:
+            await page.has(sent)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (counted := await asyncio.to_thread(metrics, alone))["websockets_connections"] > len(others):
+                await asyncio.sleep(0.05)
+        assert counted["websockets_slow_closes_total"] == 1
+        assert counted['websockets_members{group="fanout"}'] == len(others)
+        follower.resume()
+        sent |= await Publisher(alone, range(210, 310)).run(pause=0.01)
+        account = await asyncio.to_thread(follower.account, 309)
+        assert (account.twice, account.out_of_order) == (0, 0)
+        assert account.lost(sent) > 0 < account.resyncs
+        assert account.connections == 2
+        report("a page suspended until it was let go", [account], sent)
+        await settle(others, sent, "the others")
 
     asyncio.run(scenario())
 

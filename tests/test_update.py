@@ -1,46 +1,17 @@
 """A later version reaches projects and features, and no edit of their owner's is lost."""
 
-import shutil
 from pathlib import Path
 
 import copier
 import pytest
-from scaffold import Template, commit, git, run
+from scaffold import Template, changes, commit, edit, git, run
 
 COMMON = "apps/common/websockets/protocol.py"
-
-
-@pytest.fixture(scope="module")
-def first(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with two features, of version 1.0.0."""
-    project = template.project(tmp_path_factory.mktemp("first") / "project")
-    template.feature("orders", project, actions="place_order", events="order_placed")
-    template.feature("live_chat", project)
-    return project
-
-
-@pytest.fixture
-def project(first: Path, template: Template, own_template: Template, tmp_path: Path) -> Path:
-    """A copy of it, as if made from a template that the test may change; committed."""
-    project = Path(shutil.copytree(first, tmp_path / "project"))
-    for answers in project.rglob(".copier-answers.yml"):
-        answers.write_text(answers.read_text().replace(str(template.path), str(own_template.path)))
-    commit(project)
-    return project
-
-
-def edit(path: Path, *, top: str = "", end: str = "") -> None:
-    path.write_text(top + path.read_text() + end)
 
 
 def update(project: Path, answers_file: str = ".copier-answers.yml") -> None:
     """What `copier update --defaults -a FILE` does, without `--trust`."""
     copier.run_update(project, answers_file=answers_file, defaults=True, overwrite=True, quiet=True, unsafe=False)
-
-
-def changes(project: Path) -> set[str]:
-    """What is different from the last commit: {"M manage.py", "?? new.txt"}."""
-    return set(git(project, "status", "--short", "--untracked-files=all").replace(" M ", "M ").splitlines())
 
 
 def test_a_change_of_the_template_arrives(own_template: Template, project: Path) -> None:

@@ -9,9 +9,9 @@ http = get_asgi_application()  # sets Django up; what is imported below needs it
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
+from apps.common.features import websocket_urlpatterns  # noqa: E402
 from apps.common.websockets.gate import OriginGate, UnknownPath, lifespan  # noqa: E402
 from apps.common.websockets.sessions import SessionAuth  # noqa: E402
-from config.features import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {

@@ -6,7 +6,7 @@ from django.urls import path
 from django.views.generic import TemplateView
 
 from apps.common import views
-from config.features import live_pages
+from apps.common.features import live_pages
 
 pages = live_pages()
 

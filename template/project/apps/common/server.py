@@ -1,12 +1,16 @@
 """How uvicorn is run, in development and in production alike: `python -m apps.common.server`.
 
-The environment: HOST (127.0.0.1), PORT (8000), WORKERS (1; more than one process needs REDIS_URL).
+The environment: HOST (127.0.0.1), PORT (8000), WORKERS (1; more than one process needs REDIS_URL), and
+DJANGO_SETTINGS_MODULE where the settings are not config.settings.
 """
 
 import os
 from typing import Any
 
 import uvicorn
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.exceptions import ImproperlyConfigured
 
 # Sources: uvicorn's documentation of its settings; sizes and times in bytes and seconds.
 UVICORN_OPTIONS: dict[str, Any] = {
@@ -23,10 +27,25 @@ UVICORN_OPTIONS: dict[str, Any] = {
 }
 
 
+def application() -> str:
+    """ASGI_APPLICATION, as uvicorn wants it: "config.asgi:application"."""
+    module, _, name = getattr(settings, "ASGI_APPLICATION", "").rpartition(".")
+    if not module:
+        raise ImproperlyConfigured('ASGI_APPLICATION is not set. Name yours in the settings: "mysite.asgi.application"')
+    return f"{module}:{name}"
+
+
+def with_static_files(application: Any) -> Any:
+    """For development and tests: serves static files from where they lie, unless WhiteNoise does."""
+    has_whitenoise = "whitenoise.middleware.WhiteNoiseMiddleware" in settings.MIDDLEWARE
+    return application if has_whitenoise else ASGIStaticFilesHandler(application)
+
+
 def main() -> None:
     """Serve until a signal ends it."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     uvicorn.run(
-        "config.asgi:application",
+        application(),
         host=os.environ.get("HOST", "127.0.0.1"),
         port=int(os.environ.get("PORT", "8000")),
         workers=int(os.environ.get("WORKERS", "1")),

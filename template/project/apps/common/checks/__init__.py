@@ -3,15 +3,24 @@
 common.E001  an import that no static file answers to
 common.E002  an import by the folder of an app, and not by the path that its static files are collected to
 common.E003  an endpoint that no WebSocket route serves
+common.E004  a runserver that speaks no WebSocket
+common.E005  no ASGI_APPLICATION
+common.E006  an ASGI application for HTTP alone
+common.E007  no channel layer
+common.E008  no REDIS_URL
+common.E009  a feature that is not installed
+common.E010  a feature whose WebSocket routes are not in the ASGI application
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket
+common.W004  a feature whose live page is not among the site's addresses
+common.W005  an ASGI application that hides its routes
 
 JavaScript is read in the static folders of the apps in apps/, but for *.min.js and folders named vendor. DEBUG and an
 empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. SILENCED_SYSTEM_CHECKS in the settings
 turns a check off.
 """
 
-from apps.common.checks import deploy, endpoints, imports
+from apps.common.checks import deploy, endpoints, imports, installation
 
-__all__ = ["deploy", "endpoints", "imports"]
+__all__ = ["deploy", "endpoints", "imports", "installation"]

@@ -5,10 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter, get_default_application
+from django.conf import settings
+
+# Where middleware keeps the application that it hands on to: this project's, Channels' own, most of other people's.
+INNER = ("application", "inner", "app")
 
 
 def outermost() -> Any:
-    """What ASGI_APPLICATION names."""
+    """What ASGI_APPLICATION names, or None where it is not set, which common.E005 tells."""
+    if not getattr(settings, "ASGI_APPLICATION", None):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # WhiteNoise would miss the files that collectstatic is still to bring
         return get_default_application()
@@ -20,8 +26,8 @@ def layers(application: Any) -> Iterator[Any]:
         yield application
         if isinstance(application, ProtocolTypeRouter):
             application = application.application_mapping.get("websocket")
-        else:  # Channels' own middleware keeps it as inner
-            application = getattr(application, "application", None) or getattr(application, "inner", None)
+        else:
+            application = next((inner for name in INNER if (inner := getattr(application, name, None))), None)
 
 
 def router(application: Any) -> URLRouter | None:

@@ -23,14 +23,14 @@ W002 = Warning(
 )
 W003 = Warning(
     "Nothing checks the origin of a WebSocket: a page of any site may open one, with its visitor's cookies.",
-    hint="Wrap the routes in config/asgi.py: OriginGate(SessionAuth(URLRouter(…))).",
+    hint="Wrap the routes in asgi.py: OriginGate(SessionAuth(URLRouter(…))).",
     id="common.W003",
 )
 
 
 @register(Tags.security, deploy=True)
 def check_channel_layer(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    is_memory = any(isinstance(channel_layers[alias], InMemoryChannelLayer) for alias in settings.CHANNEL_LAYERS)
+    is_memory = any(isinstance(channel_layers[alias], InMemoryChannelLayer) for alias in channel_layers.configs)
     return [W001] if is_memory else []
 
 

@@ -9,13 +9,14 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 import uvicorn
+from channels.routing import get_default_application
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.test import AsyncClient
 from playwright.async_api import Browser, Page, async_playwright
 
-from apps.common.server import UVICORN_OPTIONS
+from apps.common.server import UVICORN_OPTIONS, with_static_files
 from apps.common.testing import chromium
 from apps.common.websockets.streams import get_streams
 
@@ -55,7 +56,8 @@ def staff_user(transactional_db: None) -> AbstractBaseUser:
 def site(transactional_db: None, settings: Any) -> Iterator[str]:
     """The address of this project, served by uvicorn in a thread: http://127.0.0.1:PORT."""
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
-    server = uvicorn.Server(uvicorn.Config("config.asgi:application", port=0, **UVICORN_OPTIONS))
+    application = with_static_files(get_default_application())
+    server = uvicorn.Server(uvicorn.Config(application, port=0, **UVICORN_OPTIONS))
     started = threading.Event()
 
     async def serve() -> None:

@@ -1,14 +1,18 @@
 """manage.py check finds what would fail in a browser, or in production."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
+from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
+from django.http import HttpResponse
 from django.urls import path, re_path
 
-from apps.common.checks import deploy, endpoints, imports
+from apps.common import features
+from apps.common.checks import deploy, endpoints, imports, installation
 from apps.common.websockets.gate import OriginGate, UnknownPath
 
 BASE = "/static/js/services/websocket.js"
@@ -31,11 +35,12 @@ def shop(tmp_path, settings):
 
 @pytest.fixture
 def asgi(settings, monkeypatch):
-    """Sets the WebSocket side of the ASGI application."""
+    """Sets the WebSocket side of the ASGI application, or all of it."""
 
-    def asgi(websocket):
+    def asgi(websocket=None, application=None):
         settings.ASGI_APPLICATION = f"{__name__}.application"
-        monkeypatch.setitem(globals(), "application", ProtocolTypeRouter({"websocket": websocket}))
+        application = application or ProtocolTypeRouter({"websocket": websocket})
+        monkeypatch.setitem(globals(), "application", application)
 
     return asgi
 
@@ -192,6 +197,109 @@ def test_an_endpoint_is_not_judged_where_the_routes_are_hidden(shop, asgi):
     assert endpoints.check_endpoints([shop.app]) == []
     asgi(URLRouter(ROUTES))
     assert ids(endpoints.check_endpoints([shop.app])) == ["common.E003"]
+
+
+# common.E004 to common.E010, common.W004 and common.W005
+
+
+class ShopConsumer(UnknownPath):
+    pass
+
+
+def shop_page(request, shop_id):
+    return HttpResponse()
+
+
+@pytest.fixture
+def shop_modules(monkeypatch):
+    """The modules of an installed app, apps.shop."""
+    routing = SimpleNamespace(websocket_urlpatterns=[path("ws/shop/", ShopConsumer.as_asgi())])
+    live = SimpleNamespace(URL="/shop/demo/", urlpatterns=[path("shop/<slug:shop_id>/", shop_page)])
+    modules = {"routing": {"apps.shop": routing}, "live": {"apps.shop": live}}
+    monkeypatch.setattr(installation, "modules", modules.get)
+    return SimpleNamespace(routing=routing, live=live)
+
+
+@pytest.mark.parametrize(
+    ("app", "found"),
+    [
+        ("django.core", ["common.E004"]),
+        ("django.contrib.staticfiles", ["common.E004"]),
+        ("apps.common", []),
+        ("daphne", []),  # it speaks WebSocket, too
+    ],
+)
+def test_a_runserver_that_speaks_no_websocket_is_named(monkeypatch, app, found):
+    monkeypatch.setattr(installation, "get_commands", lambda: {"runserver": app})
+    assert ids(installation.check_settings()) == found
+
+
+def test_without_an_application_that_is_said_and_nothing_else(settings, shop, shop_modules):
+    settings.ASGI_APPLICATION = None
+    shop("super({ endpoint: '/ws/nowhere/' })")
+    assert ids(installation.check_settings()) == ["common.E005"]
+    assert installation.check_application() == []
+    assert endpoints.check_endpoints([shop.app]) == []
+
+
+def test_a_setting_that_is_missing_is_named(settings):
+    settings.CHANNEL_LAYERS = {"other": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    del settings.REDIS_URL
+    assert ids(installation.check_settings()) == ["common.E007", "common.E008"]
+
+
+@pytest.mark.parametrize("application", [get_asgi_application(), ProtocolTypeRouter({"http": get_asgi_application()})])
+def test_an_application_for_http_alone_serves_no_websocket(asgi, application):
+    asgi(application=application)
+    assert ids(installation.check_application()) == ["common.E006"]
+
+
+def test_an_application_that_hides_its_routes_is_named(asgi, shop_modules):
+    asgi(application=lambda scope, receive, send: None)
+    assert ids(installation.check_application()) == ["common.W005"]
+    asgi(application=SimpleNamespace(app=URLRouter(shop_modules.routing.websocket_urlpatterns)))
+    assert installation.check_application() == []
+
+
+@pytest.mark.parametrize(
+    ("routes", "found"),
+    [
+        ([UnknownPath.route()], ["common.E010"]),
+        ([path("shop/", ShopConsumer.as_asgi()), UnknownPath.route()], []),
+        ([path("v2/", URLRouter([path("shop/", ShopConsumer.as_asgi())]))], []),
+    ],
+)
+def test_the_routes_of_a_feature_are_in_the_application(asgi, shop_modules, routes, found):
+    asgi(OriginGate(URLRouter(routes)))
+    assert ids(installation.check_application()) == found
+
+
+@pytest.mark.parametrize(
+    ("before", "is_there", "found"),
+    [
+        ([], True, []),
+        ([], False, ["common.W004"]),
+        ([path("<path:any>", shop_page, {"shop_id": ""}), path("x/", shop_page)], True, []),
+        ([path("<path:any>", lambda request, any: HttpResponse())], True, ["common.W004"]),
+    ],
+)
+def test_the_live_page_of_a_feature_is_at_its_address(settings, monkeypatch, shop_modules, before, is_there, found):
+    urlpatterns = [*before, *(shop_modules.live.urlpatterns if is_there else [])]
+    monkeypatch.setitem(globals(), "urlpatterns", urlpatterns)
+    settings.ROOT_URLCONF = __name__
+    assert ids(installation.check_live_pages()) == found
+
+
+@pytest.mark.parametrize(("module", "found"), [("routing.py", ["common.E009"]), ("models.py", [])])
+def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module, found):
+    for name in ("__init__.py", module):
+        (tmp_path / "shop").mkdir(exist_ok=True)
+        (tmp_path / "shop" / name).touch()
+    monkeypatch.setattr(features, "APPS_DIR", tmp_path)
+    monkeypatch.setattr(sys.modules["apps"], "__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
+    assert ids(installation.check_features()) == found
+    monkeypatch.delitem(sys.modules, "apps.shop")
 
 
 # common.W001 to common.W003

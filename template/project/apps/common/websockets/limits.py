@@ -17,10 +17,10 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Take a token: 0, or the seconds until there is one. Who goes on regardless runs into debt."""
-        self._tokens = min(self.burst, self._tokens + (now - self._stamp) * self.rate)
+        tokens = self._tokens + (now - self._stamp) * self.rate
+        self._tokens = tokens = (tokens if tokens < self.burst else self.burst) - 1
         self._stamp = now
-        self._tokens -= 1
-        return 0.0 if self._tokens >= 0 else (1 - self._tokens) / self.rate
+        return 0.0 if tokens >= 0 else (1 - tokens) / self.rate
 
     @property
     def is_flooded(self) -> bool:

@@ -41,7 +41,7 @@ class Message(BaseModel):
         data = self.__pydantic_serializer__.to_json(self).decode()
         if ref is None:
             return f'{{"type":"{self.message_type}","data":{data}}}'
-        reference = to_json(ref).decode()
+        reference = ref if type(ref) is int else to_json(ref).decode()
         return f'{{"type":"{self.message_type}","ref":{reference},"data":{data}}}'
 
 

@@ -24,6 +24,8 @@ class Outbox:
     let_go: called when more waits than may, or when the server fails to send what waited.
     """
 
+    __slots__ = ("_closed", "_let_go", "_limit_bytes", "_send", "_task", "_waiting", "_waiting_bytes")
+
     def __init__(self, send: Send, limit_bytes: int, let_go: Callable[[], None]) -> None:
         self._send = send
         self._limit_bytes = limit_bytes

@@ -5,11 +5,13 @@ import socket
 from typing import Any
 
 import uvicorn
-from django.core.management.commands.runserver import Command as RunserverCommand
+from channels.routing import get_default_application
+from django.conf import settings
+from django.contrib.staticfiles.management.commands.runserver import Command as RunserverCommand
 from django.db import connections
 from django.utils import autoreload
 
-from apps.common.server import UVICORN_OPTIONS
+from apps.common.server import UVICORN_OPTIONS, with_static_files
 
 
 class Command(RunserverCommand):
@@ -28,7 +30,10 @@ class Command(RunserverCommand):
         connections.close_all()
         listener = self._listen()
         self.on_bind(listener.getsockname()[1])
-        uvicorn.Server(uvicorn.Config("config.asgi:application", **UVICORN_OPTIONS)).run(sockets=[listener])
+        application: Any = get_default_application()
+        if options["use_static_handler"] and (settings.DEBUG or options["insecure_serving"]):
+            application = with_static_files(application)
+        uvicorn.Server(uvicorn.Config(application, **UVICORN_OPTIONS)).run(sockets=[listener])
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if self.use_ipv6 else socket.AF_INET

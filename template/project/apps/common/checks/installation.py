@@ -1,0 +1,134 @@
+"""The places of a project that the common part needs: docs/existing-project.md of an existing project lists them."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from channels.layers import channel_layers
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.handlers.asgi import ASGIHandler
+from django.core.management import get_commands
+from django.urls import Resolver404, URLPattern, resolve
+
+from apps.common.checks.application import layers, outermost, router
+from apps.common.checks.scripts import AppConfigs
+from apps.common.features import local_apps, modules
+
+E004 = Error(
+    "manage.py runserver speaks no WebSocket: another app's comes before that of apps.common.",
+    hint="Put 'apps.common' first in INSTALLED_APPS, before 'django.contrib.staticfiles'.",
+    id="common.E004",
+)
+E005 = Error(
+    "ASGI_APPLICATION is not set: there is nothing to serve a WebSocket.",
+    hint="Name the application of asgi.py in the settings: ASGI_APPLICATION = 'mysite.asgi.application'.",
+    id="common.E005",
+)
+E006 = Error(
+    "No WebSocket reaches a route: the application in asgi.py is for HTTP alone.",
+    hint=(
+        "In asgi.py: ProtocolTypeRouter({'http': …, 'websocket': OriginGate(SessionAuth(URLRouter([…]))), "
+        "'lifespan': lifespan})."
+    ),
+    id="common.E006",
+)
+E007 = Error(
+    "There is no channel layer named 'default': a broadcast reaches nobody.",
+    hint="Set CHANNEL_LAYERS, for one process: {'default': {'BACKEND': 'channels.layers.InMemoryChannelLayer'}}.",
+    id="common.E007",
+)
+E008 = Error(
+    "REDIS_URL is not among the settings.",
+    hint="Set REDIS_URL = os.environ.get('REDIS_URL', ''); empty means memory, which is right for one process.",
+    id="common.E008",
+)
+W005 = Warning(
+    "The application in asgi.py does not show its WebSocket routes, so nobody knows whether a feature is served.",
+    hint=(
+        "Make it a ProtocolTypeRouter; a wrapper may keep the inner application as self.app. If the routes are right, "
+        "add 'common.W005' to SILENCED_SYSTEM_CHECKS."
+    ),
+    id="common.W005",
+)
+
+
+@register()
+def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    has_own_runserver = get_commands()["runserver"] not in ("django.core", "django.contrib.staticfiles")
+    found = [
+        (E004, has_own_runserver),
+        (E005, bool(getattr(settings, "ASGI_APPLICATION", ""))),
+        (E007, "default" in channel_layers.configs),
+        (E008, hasattr(settings, "REDIS_URL")),
+    ]
+    return [error for error, is_right in found if not is_right]
+
+
+@register()
+def check_features(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    return [_not_installed(app) for app in local_apps() if find_spec(f"{app}.routing") and not apps.is_installed(app)]
+
+
+@register(Tags.urls)
+def check_application(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    application = outermost()
+    if application is None:  # E005
+        return []
+    if found := router(application):
+        served = set(_consumers(found.routes))
+        return [_not_routed(app) for app, routes in _routes().items() if not served.issuperset(_consumers(routes))]
+    *_, innermost = layers(application)
+    return [E006] if isinstance(innermost, ASGIHandler | ProtocolTypeRouter) else [W005]
+
+
+@register(Tags.urls)
+def check_live_pages(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    return [_not_in_urls(app, page.URL) for app, page in modules("live").items() if not _is_shown(page)]
+
+
+def _routes() -> dict[str, list[URLPattern]]:
+    return {app: module.websocket_urlpatterns for app, module in modules("routing").items()}
+
+
+def _consumers(routes: list[URLPattern]) -> Iterator[Any]:
+    """What routes lead to. One that is wrapped in another path is the same consumer still."""
+    for route in routes:
+        if isinstance(route.callback, URLRouter):
+            yield from _consumers(route.callback.routes)
+        else:
+            yield getattr(route.callback, "consumer_class", route.callback)
+
+
+def _is_shown(page: Any) -> bool:
+    """Whether its address leads to its view, and not to a route before it that takes any address."""
+    try:
+        return resolve(page.URL).func in [pattern.callback for pattern in page.urlpatterns]
+    except Resolver404:
+        return False
+
+
+def _not_installed(app: str) -> Error:
+    return Error(
+        f"{app} is not installed: no page of it connects.",
+        hint=f"Add *local_apps() or {app!r} to INSTALLED_APPS.",
+        id="common.E009",
+    )
+
+
+def _not_routed(app: str) -> Error:
+    return Error(
+        f"The routes of {app} are not in asgi.py: no page of it connects.",
+        hint=f"In asgi.py: URLRouter([*websocket_urlpatterns(), UnknownPath.route()]). It takes in {app}.routing.",
+        id="common.E010",
+    )
+
+
+def _not_in_urls(app: str, url: str) -> Warning:
+    return Warning(
+        f"The live page of {app} is not served: {url} leads elsewhere, or nowhere.",
+        hint="In urls.py, before a route that takes any address: the urlpatterns of each page of live_pages().",
+        id="common.W004",
+    )

@@ -1,0 +1,57 @@
+"""Finds the local apps, their WebSocket routes and their live pages.
+
+Every folder of apps/ with an __init__.py is an app, in order of name; a feature that is dropped in is live, and one
+that is removed is gone. A broken one raises: nothing is skipped in silence.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from django.apps import apps
+from django.urls import URLPattern, URLResolver
+
+APPS_DIR = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class LivePage:
+    """A feature's page, as its live.py describes it."""
+
+    title: str
+    description: str
+    url: str
+    urlpatterns: list[URLPattern | URLResolver]
+
+
+def local_apps(besides: Collection[str] = ()) -> list[str]:
+    """The dotted names of the owner's apps: ["apps.orders", …]. apps.common, which all build on, is not among them.
+
+    besides: what INSTALLED_APPS lists already: "apps.users", or "apps.users.apps.UsersConfig".
+    """
+    folders = sorted(path.parent.name for path in APPS_DIR.glob("*/__init__.py"))
+    return [f"apps.{name}" for name in folders if name != "common" and not _is_listed(f"apps.{name}", besides)]
+
+
+def websocket_urlpatterns() -> list[URLPattern]:
+    """The routes of every installed local app's routing.py, in order of INSTALLED_APPS."""
+    return [pattern for module in modules("routing").values() for pattern in module.websocket_urlpatterns]
+
+
+def live_pages() -> list[LivePage]:
+    """The pages of every installed local app's live.py, in order of INSTALLED_APPS."""
+    return [LivePage(page.TITLE, page.DESCRIPTION, page.URL, page.urlpatterns) for page in modules("live").values()]
+
+
+def modules(name: str) -> dict[str, ModuleType]:
+    """The module of that name of each installed local app that has one: {"apps.orders": apps.orders.routing, …}."""
+    names = [config.name for config in apps.get_app_configs() if config.name.startswith("apps.")]
+    # find_spec asks whether the module is there without hiding an error inside it, as catching ImportError would.
+    return {app: import_module(f"{app}.{name}") for app in names if find_spec(f"{app}.{name}")}
+
+
+def _is_listed(app: str, listed: Collection[str]) -> bool:
+    return any(entry == app or entry.startswith(f"{app}.") for entry in listed)

@@ -1,0 +1,52 @@
+"""manage.py startfeature: adds a real-time feature to the project, or to one of its apps."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.common.scaffold import add_feature
+
+
+class Command(BaseCommand):
+    help = "Adds a real-time feature: apps/NAME. Without a name it asks for everything."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", nargs="?", help="in snake_case, such as orders or live_chat")
+        parser.add_argument("--access", help="who may connect: authenticated (if left out), public or staff")
+        parser.add_argument("--action", action="append", help="what a page can ask for: place_order; may be repeated")
+        parser.add_argument("--event", action="append", help="what the server tells: order_placed; may be repeated")
+        parser.add_argument("--dry-run", action="store_true", help="list the files, and write nothing")
+
+    def handle(
+        self,
+        *args: Any,
+        name: str | None,
+        access: str | None,
+        action: list[str] | None,
+        event: list[str] | None,
+        dry_run: bool,
+        **options: Any,
+    ) -> None:
+        if not name and not sys.stdin.isatty():
+            raise CommandError("Give the feature a name: manage.py startfeature orders (--help lists the options).")
+        answers = {
+            "feature": name,
+            "access": access,
+            "actions": action and ",".join(action),
+            "events": event and ",".join(event),
+        }
+        given = {question: answer for question, answer in answers.items() if answer}
+        made = add_feature(given, ask=not name, dry_run=dry_run)
+        self.stdout.write("\n".join(path.as_posix() for path in made))
+        self.stdout.write("\nNothing was written." if dry_run else self._next_steps(made[0].parts[1]))
+
+    def _next_steps(self, name: str) -> str:
+        return f"""
+apps/{name} is live; nothing else needs editing. Removing the folder removes the feature.
+
+  uv run manage.py runserver          then open http://127.0.0.1:8000/{name.replace("_", "-")}/demo/
+  uv run pytest apps/{name}    tests it
+
+Start reading in apps/{name}/consumers.py."""

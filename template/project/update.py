@@ -1,0 +1,336 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["copier>=9.19,<10"]
+# ///
+"""Brings the project, then each of its features, to the newest version of their template: one commit each.
+
+`uv run update.py` gets Copier by itself, so that it works amid conflict markers and in a project that does not start.
+
+For each of them Copier makes a repository of two commits in a temporary folder: what the recorded version of the
+template makes, and what the newer one makes of that. What is wrong shows there, before anything is changed. Then git
+picks each second commit as it picks any other. So an edit of the owner's is merged, also into a file that moved, or it
+is a conflict that git shows; it is never lost.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+# The second is that of a project into which only the common part was copied.
+PROJECT_ANSWERS = (".copier-answers.yml", ".copier-answers.channels.yml")
+AGAIN = "then run update.py again."
+BACK = "To take this update back: git reset --hard"
+
+
+class Stop(Exception):
+    """Why nothing more is done, then the cure. What was committed before stays."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The project, or one of its features, as its answers file records it."""
+
+    file: str
+    name: str
+    answers: dict[str, Any]
+
+    @property
+    def version(self) -> str:
+        return str(self.answers.get("_commit"))
+
+    @property
+    def source(self) -> str:
+        return str(self.answers.get("_src_path"))
+
+
+@dataclass(frozen=True)
+class Update:
+    """Two commits of a temporary repository, of which the second makes the template's changes."""
+
+    title: str
+    repository: Path
+    old: str
+    new: str
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="update.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--to", metavar="VERSION", help="this tag of the template instead of its newest release")
+    parser.add_argument("--check", action="store_true", help="only tell what would be updated; exit 1 if anything")
+    options = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            updates = prepare_all(options.to, Path(folder).resolve())
+            for update in updates:
+                print(update.title, flush=True)
+                if not options.check:
+                    apply(update)
+    except Stop as stop:
+        print(stop, file=sys.stderr)
+        return 1
+    if updates and not options.check:
+        print("Done. Next: uv sync, uv run pytest")
+    return int(options.check and bool(updates))
+
+
+def prepare_all(version: str | None, folder: Path) -> list[Update]:
+    """Everything that can be refused is refused here, with nothing changed."""
+    refuse_repository()
+    if not find_spec("copier"):
+        raise Stop('Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19,<10"')
+    parts = find_parts()
+    tags = [template_tags(part.source) for part in parts]
+    targets = [version or newest_version(found) for found in tags]
+    behind = [(part, target, folder) for part, target in zip(parts, targets, strict=True) if part.version != target]
+    with ProcessPoolExecutor() as pool:
+        updates = [update for update in pool.map(prepare, *zip(*behind, strict=True)) if update] if behind else []
+    for update in updates:
+        refuse_ignored(update)
+    if not updates:
+        print(f"Everything is at {' and '.join(sorted(set(targets)))} already.")
+    return updates
+
+
+def refuse_repository() -> None:
+    """What is not committed could be lost."""
+    start = "git init, git add --all, git commit --message Start"
+    git("rev-parse", "--verify", "HEAD", otherwise=f"An update builds on a first commit: {start}, {AGAIN}")
+    if files := unmerged():
+        raise Stop(f"Finish the update before this one: resolve {listed(files)}, git add, git commit, {AGAIN} {BACK}")
+    if changed := nul_separated(git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")):
+        raise Stop(f"Not committed: {listed(entry[3:] for entry in changed)}. Commit or stash that, {AGAIN}")
+
+
+def find_parts() -> list[Part]:
+    projects = [part for file in PROJECT_ANSWERS if (part := read_part(file, "the project"))]
+    if not projects:
+        raise Stop(f"There is no {PROJECT_ANSWERS[0]} beside update.py, which tells the version. Bring it back.")
+    folders = sorted(path.parent.name for path in ROOT.glob("apps/*/.copier-answers.yml"))
+    features = [read_part(f"apps/{folder}/.copier-answers.yml", f"apps/{folder}") for folder in folders]
+    return projects + [part for part in features if part]
+
+
+def read_part(file: str, name: str) -> Part | None:
+    """What an answers file records; nothing if there is none, or it is another template's."""
+    import yaml
+
+    text = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else ""
+    if not re.search(r"^layout: django-channels\s*$", text, re.MULTILINE):
+        return None
+    try:
+        part = Part(file, name, yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise Stop(f"{file} is no YAML: {' '.join(str(error).split())}. Bring back what Copier wrote.") from None
+    folder = name.removeprefix("apps/")
+    for number, line in enumerate(text.splitlines(), 1):
+        key = line.partition(":")[0]
+        if folder != name and key in ("feature", "added") and part.answers[key] != folder:
+            cure = f"If it was renamed, write {key}: {folder} there, commit, {AGAIN}"
+            raise Stop(f"Line {number} of {file} is `{line}`, but its folder is called {folder}. {cure}")
+    return part
+
+
+@cache
+def template_tags(source: str) -> list[str]:
+    address = re.sub(r"^gl:/?", "https://gitlab.com/", re.sub(r"^gh:/?", "https://github.com/", source))
+    address = str(Path(address).expanduser()) if address.startswith("~") else address.removeprefix("git+")
+    cure = f"If it moved, write its new address as _src_path in every answers file, commit, {AGAIN}"
+    unreachable = f"The template {source} cannot be reached; nothing was changed. {cure}"
+    lines = git("ls-remote", "--tags", "--refs", "--", address, otherwise=unreachable).splitlines()
+    return [line.partition("refs/tags/")[2] for line in lines]
+
+
+def newest_version(tags: list[str]) -> str:
+    """The newest that is a version and no prerelease."""
+    from packaging.version import InvalidVersion, Version
+
+    versions = {}
+    for tag in tags:
+        with suppress(InvalidVersion):
+            versions[Version(tag)] = tag
+    released = [version for version in versions if not version.is_prerelease]
+    if not released:
+        raise Stop("The template has no released version. Name another: update.py --to VERSION")
+    return versions[max(released)]
+
+
+def prepare(part: Part, target: str, folder: Path) -> Update | None:
+    """Makes the repository of two commits; nothing if the template has nothing new for this part."""
+    import copier
+    import yaml
+    from copier.errors import CopierError
+
+    repository = Path(tempfile.mkdtemp(dir=folder))
+    place = repository / git("rev-parse", "--show-prefix").removesuffix("\n")
+    # Answers that are given are validated; of those that it finds, Copier drops what a newer version refuses.
+    answers = {key: answer for key, answer in part.answers.items() if not key.startswith("_")}
+    how: dict[str, Any] = {"answers_file": part.file, "data": answers, "defaults": True, "overwrite": True}
+    version = part.version
+    try:
+        copier.run_copy(part.source, place, vcs_ref=version, quiet=True, unsafe=False, **how)
+        (place / part.file).write_bytes((ROOT / part.file).read_bytes())
+        leave_out_what_is_deleted(place)
+        old = commit_all(repository, f"What {version} made")
+        version = target
+        copier.run_update(place, vcs_ref=version, quiet=True, unsafe=False, **how)
+    except (CopierError, ValueError, OSError) as error:
+        why = first_line(getattr(error, "stderr", "") or str(error))
+        raise Stop(
+            f"Nothing was changed: version {version} of {part.source} does not take what {part.file} records. {why}\n"
+            f"If an answer or _commit there is wrong, write another one, commit, {AGAIN}"
+        ) from None
+    reached = yaml.safe_load((place / part.file).read_text(encoding="utf-8"))["_commit"]
+    title = f"Update {part.name} from {part.version} to {reached}"
+    update = Update(title, repository, old, commit_all(repository, title))
+    return update if changed_paths(update) else None
+
+
+def leave_out_what_is_deleted(place: Path) -> None:
+    """What the owner deleted stays deleted, also when the template changes it."""
+    kept = set(nul_separated(git("ls-files", "-z")))
+    for path in list(place.rglob("*")):
+        if path.is_file() and path.relative_to(place).as_posix() not in kept:
+            path.unlink()
+
+
+def commit_all(repository: Path, message: str) -> str:
+    git("init", "--quiet", at=repository)
+    git("add", "--all", "--force", at=repository)
+    # Not with the hooks, the signature and the name that the owner may have set for every repository.
+    settings = ("-c", "commit.gpgSign=false", "-c", "user.name=update.py", "-c", "user.email=update.py@localhost")
+    git(*settings, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message, at=repository)
+    return git("rev-parse", "HEAD", at=repository).strip()
+
+
+def changed_paths(update: Update, *options: str) -> list[str]:
+    return nul_separated(git("diff", "--name-only", "-z", *options, update.old, update.new, at=update.repository))
+
+
+def refuse_ignored(update: Update) -> None:
+    """A file that git ignores is overwritten by git, and nowhere else."""
+    top = Path(git("rev-parse", "--show-toplevel").removesuffix("\n"))
+    tracked = nul_separated(git("ls-files", "--full-name", "-z"))
+    added = set(changed_paths(update, "--no-renames", "--diff-filter=A")) - set(tracked)
+    if there := [path for path in added if (top / path).exists()]:
+        raise Stop(f"Nothing was changed: the template adds {listed(there)}. Move yours, which git ignores, {AGAIN}")
+
+
+def apply(update: Update) -> None:
+    git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(update.repository), "HEAD")
+    # A file of the owner's stays where it is when the template moves those beside it.
+    pick = ("-c", "merge.directoryRenames=false", "cherry-pick", "--no-commit", "-Xignore-cr-at-eol", update.new)
+    try:
+        git(*pick, otherwise="The update cannot be picked.")
+    except Stop:
+        if not unmerged():
+            raise
+        merge_dependencies()
+    if files := unmerged():
+        advice = [f"  {path}: {advise(sides)}" for path, sides in sorted(files.items())]
+        after = f"After that: git commit, {AGAIN} {BACK}"
+        raise Stop("\n".join(["Your edits and the template's are both there, and need you:", *advice, after]))
+    failed = f"The commit failed; the update is staged, nothing is lost. Cure that, git add, git commit, {AGAIN} {BACK}"
+    git("commit", "--quiet", "--message", update.title, otherwise=failed)
+
+
+def advise(sides: set[str]) -> str:
+    if sides >= {"2", "3"}:
+        return "both changed it; edit what is between <<<<<<< and >>>>>>>, then git add"
+    return "you edited it, the template removed it; git add keeps it, git rm removes it"
+
+
+def merge_dependencies() -> None:
+    """Resolves a conflict of `uv add` beside a version that the template changed: pyproject.toml, requirements only."""
+    file = ROOT / "pyproject.toml"
+    if not git("ls-files", "--unmerged", "--", file.name):
+        return
+    conflicted = file.read_bytes()
+    git("checkout", "--quiet", "--conflict=diff3", "--", file.name)
+    conflict = r"^<{7} .*\n((?:.*\n)*?)\|{7} .*\n((?:.*\n)*?)={7}\n((?:.*\n)*?)>{7} .*\n"
+    text = re.sub(conflict, merge_requirements, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        file.write_bytes(conflicted)
+    else:
+        file.write_text(text, encoding="utf-8", newline="\n")
+        git("add", "--", file.name)
+
+
+def merge_requirements(conflict: re.Match[str]) -> str:
+    """One conflict merged by the names of the packages, or left as it is."""
+    ours, base, theirs = (requirements(side) for side in conflict.groups())
+    if ours is None or base is None or theirs is None:
+        return conflict[0]
+    merged = ""
+    for name in sorted(ours.keys() | theirs.keys()):
+        mine, before, newer = ours.get(name), base.get(name), theirs.get(name)
+        if mine != newer and before not in (mine, newer):
+            return conflict[0]
+        merged += (newer if mine == before else mine) or ""
+    return merged
+
+
+def requirements(lines: str) -> dict[str, str] | None:
+    """Each requirement by its package's name, with the comments above it; nothing if there are other lines."""
+    found = {}
+    comments = ""
+    for line in lines.splitlines():
+        match = re.fullmatch(r'(\s*"([A-Za-z0-9][\w.-]*)[^"\\]*"),?(\s*(?:#.*)?)', line)
+        if line.lstrip().startswith("#"):
+            comments += f"{line}\n"
+        elif match and (name := re.sub(r"[-_.]+", "-", match[2]).lower()) not in found:
+            found[name] = f"{comments}{match[1]},{match[3]}\n"
+            comments = ""
+        else:
+            return None
+    return None if comments else found
+
+
+def git(*arguments: str, at: Path = ROOT, otherwise: str = "Git failed.") -> str:
+    command = ["git", *arguments]
+    try:  # without a shell
+        done = subprocess.run(command, cwd=at, capture_output=True, encoding="utf-8", errors="surrogateescape")  # noqa: S603
+    except FileNotFoundError:
+        raise Stop(f"An update needs git. Install it, {AGAIN}") from None
+    if done.returncode:
+        raise Stop(f"{otherwise}\nGit says: {(done.stderr + done.stdout).strip()}")
+    return done.stdout
+
+
+def unmerged() -> dict[str, set[str]]:
+    """Each file in conflict, with those that have it: 1 the old version, 2 the owner, 3 the newer version."""
+    files: dict[str, set[str]] = {}
+    for entry in nul_separated(git("ls-files", "--unmerged", "-z")):
+        found, _, path = entry.partition("\t")
+        files.setdefault(path, set()).add(found[-1])
+    return files
+
+
+def nul_separated(output: str) -> list[str]:
+    return output.split("\0")[:-1]
+
+
+def listed(files: Iterable[str]) -> str:
+    first, *rest = sorted(files)
+    return f"{first} and {len(rest)} more" if len(rest) > 4 else ", ".join([first, *rest])
+
+
+def first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What happens when a page of orders connects, and when it asks for something."""
+
+from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+
+from . import messages
+
+
+def group_of(orders_id: str) -> str:
+    """The group of all its pages: broadcast(group_of("1"), …) reaches them from anywhere."""
+    return f"orders.{orders_id}"
+
+
+class OrdersConsumer(BaseWebSocketConsumer):
+    async def connect(self) -> None:
+        kwargs = self.scope["url_route"]["kwargs"]
+        self.orders_id = kwargs["orders_id"]
+        self.group_name = group_of(self.orders_id)
+        await super().connect()
+
+    async def is_allowed(self) -> bool:
+        """Everyone who is signed in. Check here whether this user may see this one."""
+        return self.user.is_authenticated
+
+    async def handle_place_order(self, data: messages.PlaceOrder) -> messages.PlaceOrderResult:
+        await self.broadcast(messages.OrderPlaced(text=data.text))
+        return messages.PlaceOrderResult(text=data.text)
+
+    async def handle_cancel_order(self, data: messages.CancelOrder) -> messages.CancelOrderResult:
+        await self.broadcast(messages.OrderCancelled(text=data.text))
+        return messages.CancelOrderResult(text=data.text)

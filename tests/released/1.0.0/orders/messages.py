@@ -1,0 +1,42 @@
+"""The contract of orders: what a page and the server say to each other.
+
+static/orders/js/services/orders_websocket.js
+names the same types; a test holds the two together.
+"""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from apps.common.websockets.messages import Message
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+# What a page asks for, each with its answer.
+
+
+class PlaceOrder(Message):
+    text: Text
+
+
+class PlaceOrderResult(Message):
+    text: Text
+
+
+class CancelOrder(Message):
+    text: Text
+
+
+class CancelOrderResult(Message):
+    text: Text
+
+
+# What the server tells every page.
+
+
+class OrderPlaced(Message):
+    text: Text
+
+
+class OrderCancelled(Message):
+    text: Text

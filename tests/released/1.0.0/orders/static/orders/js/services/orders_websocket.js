@@ -1,0 +1,52 @@
+import { BaseWebSocketService } from '/static/js/services/websocket.js';
+
+/** @typedef {ConstructorParameters<typeof BaseWebSocketService>[0]} Options */
+/** @typedef {{ type: 'order_placed', data: { text: string } }} OrderPlaced */
+/** @typedef {{ type: 'order_cancelled', data: { text: string } }} OrderCancelled */
+/** @typedef {{ type: 'place_order_result', data: { text: string } }} PlaceOrderResult */
+/** @typedef {{ type: 'cancel_order_result', data: { text: string } }} CancelOrderResult */
+
+/** The connection of a page of orders. */
+export class OrdersWebSocketService extends BaseWebSocketService {
+    /**
+     * @param {string} id of which orders
+     * @param {Partial<Options>} [options] of the base service
+     */
+    constructor(id, options = {}) {
+        super({
+            endpoint: `/ws/orders/${id}/`,
+            ...options,
+        });
+        this.ordersId = id;
+    }
+
+    /**
+     * @param {{ text: string }} data
+     * @returns {Promise<PlaceOrderResult>}
+     */
+    placeOrder(data) {
+        return this.request({ type: 'place_order', data });
+    }
+
+    /**
+     * @param {{ text: string }} data
+     * @returns {Promise<CancelOrderResult>}
+     */
+    cancelOrder(data) {
+        return this.request({ type: 'cancel_order', data });
+    }
+
+    /** @param {any} data the whole frame */
+    handleMessage(data) {
+        switch (data.type) {
+            case 'order_placed':
+                this.emit('orderPlaced', data);
+                break;
+            case 'order_cancelled':
+                this.emit('orderCancelled', data);
+                break;
+            default:
+                console.warn('Unknown message type:', data.type);
+        }
+    }
+}

@@ -1,0 +1,492 @@
+"""`update.py` brings a project and its features to a newer version, or says what to do first; nothing is ever lost."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from scaffold import Template, changes, commit, edit, git, run, snapshot
+
+COMMON = "apps/common/websockets/protocol.py"
+ORDERS = "apps/orders/.copier-answers.yml"
+PARTS = ["the project", "apps/live_chat", "apps/orders"]
+# An update is quicker with few files.
+KEPT = {
+    *("copier.yml", "names.jinja", "refusals.jinja", "{{ _copier_conf.answers_file }}.jinja", "consumers.py.jinja"),
+    *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
+    *("pyproject.toml.jinja", "update.py"),
+}
+
+
+@pytest.fixture(scope="module")
+def template(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    small = tmp_path_factory.mktemp("small") / "template"
+    shutil.copytree(template.path, small, ignore=shutil.ignore_patterns(".git", "tests", "benchmarks", "docs"))
+    for path in small.rglob("*"):
+        if path.is_file() and path.name not in KEPT:
+            path.unlink()
+    Template(small).release("1.0.0")
+    return Template(small)
+
+
+@pytest.fixture(scope="module")
+def first(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return template.project(tmp_path_factory.mktemp("first") / "Café Orders", project_name="Café Orders")
+
+
+@pytest.fixture
+def features(own_template: Template, project: Path) -> None:
+    """Most tests need none."""
+    own_template.feature("orders", project, actions="place_order", events="order_placed")
+    own_template.feature("live_chat", project)
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--amend", "--no-edit")
+
+
+def update(project: Path, *options: str) -> str:
+    printed = run(project, sys.executable, "update.py", *options)
+    assert changes(project) == set()
+    return printed
+
+
+def stopped(project: Path, *options: str, **environment: str) -> str:
+    return run(project, sys.executable, "update.py", *options, succeed=False, **environment)
+
+
+def refused(project: Path, *options: str, **environment: str) -> str:
+    """What it says when it changes nothing at all, in one or two lines."""
+    before = snapshot(project)
+    message = stopped(project, *options, **environment)
+    assert without_git(snapshot(project)) == without_git(before)
+    assert "Traceback" not in message
+    return message
+
+
+def without_git(files: dict[str, str]) -> dict[str, str]:
+    """Git refreshes its index when it is asked; its commits are compared."""
+    return {path: found for path, found in files.items() if not path.startswith(".git/") or "/refs/" in path}
+
+
+def messages(project: Path) -> list[str]:
+    return git(project, "log", "--format=%s", "--reverse").splitlines()[1:]
+
+
+def titles(*parts: str, old: str = "1.0.0", new: str = "1.1.0") -> list[str]:
+    return [f"Update {part} from {old} to {new}" for part in parts]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def release(template: Template, file: str = "manage.py", *, tag: str = "1.1.0", **change: str) -> None:
+    """A version in which a file of the project's scaffold has a line more."""
+    edit(template.path / "template/project" / file, **(change or {"end": "# newer\n"}))
+    template.release(tag)
+
+
+# What arrives
+
+
+@pytest.mark.usefixtures("features")
+def test_the_project_and_then_each_feature_is_a_commit(own_template: Template, project: Path) -> None:
+    release(own_template)
+    assert "Next: uv sync" in update(project)
+    assert messages(project) == titles(*PARTS)
+    assert (project / "manage.py").read_text().endswith("# newer\n")
+    assert "_commit: 1.1.0" in (project / ".copier-answers.yml").read_text()
+    assert "_commit: 1.1.0" in (project / ORDERS).read_text()
+
+
+def test_nothing_to_do_is_said(project: Path) -> None:
+    assert update(project) == "Everything is at 1.0.0 already.\n"
+    assert messages(project) == []
+
+
+@pytest.mark.usefixtures("features")
+def test_a_check_only_tells(own_template: Template, project: Path) -> None:
+    assert update(project, "--check") == "Everything is at 1.0.0 already.\n"
+    release(own_template)
+    assert refused(project, "--check").splitlines() == titles(*PARTS)
+
+
+def test_a_version_can_be_named(own_template: Template, project: Path) -> None:
+    release(own_template)
+    release(own_template, tag="1.2.0", end="# newest\n")
+    update(project, "--to", "1.1.0")
+    assert (project / "manage.py").read_text().endswith("# newer\n")
+
+
+def test_a_prerelease_has_to_be_named(own_template: Template, project: Path) -> None:
+    release(own_template, tag="2.0.0rc1")
+    assert "Everything is at 1.0.0" in update(project)
+    update(project, "--to", "2.0.0rc1")
+    assert messages(project) == titles("the project", new="2.0.0rc1")
+
+
+@pytest.mark.usefixtures("features")
+def test_a_feature_of_an_older_version_comes_along(own_template: Template, project: Path) -> None:
+    release(own_template)
+    update(project)
+    git(project, "revert", "--no-edit", "HEAD")
+    update(project)
+    assert messages(project)[-1:] == titles("apps/orders")
+
+
+def test_a_project_in_a_folder_of_a_repository(own_template: Template, project: Path, tmp_path: Path) -> None:
+    shutil.rmtree(project / ".git")
+    site = Path(shutil.move(project, tmp_path / "all of it/the site"))
+    edit(site / COMMON, top="# mine\n")
+    commit(site.parent)
+    release(own_template, COMMON)
+    run(tmp_path, sys.executable, site / "update.py")
+    assert (site / COMMON).read_text().startswith("# mine\n")
+    assert (site / COMMON).read_text().endswith("# newer\n")
+    assert messages(site) == titles("the project")
+
+
+def test_a_project_beside_another_template(own_template: Template, project: Path) -> None:
+    git(project, "mv", ".copier-answers.yml", ".copier-answers.channels.yml")
+    (project / ".copier-answers.yml").write_text("_commit: 3.0.0\n_src_path: elsewhere\n")
+    (project / "apps/mine").mkdir()
+    (project / "apps/mine/.copier-answers.yml").write_text("_commit: 3.0.0\n_src_path: elsewhere\n")
+    commit(project)
+    release(own_template)
+    update(project)
+    assert "_commit: 1.1.0" in (project / ".copier-answers.channels.yml").read_text()
+    assert messages(project)[-1:] == titles("the project")
+
+
+# What the owner did
+
+
+def test_edits_apart_from_each_other_merge(own_template: Template, project: Path) -> None:
+    edit(project / COMMON, top="# mine\n")
+    commit(project)
+    release(own_template, COMMON)
+    update(project)
+    assert (project / COMMON).read_text().startswith("# mine\n")
+    assert (project / COMMON).read_text().endswith("# newer\n")
+
+
+@pytest.mark.usefixtures("features")
+def test_edits_of_one_line_stop_it_and_the_next_run_finishes(own_template: Template, project: Path) -> None:
+    edit(project / COMMON, end="# mine\n")
+    commit(project)
+    release(own_template, COMMON)
+    assert f"{COMMON}: both changed it" in stopped(project)
+    text = (project / COMMON).read_text()
+    assert "<<<<<<<" in text
+    assert "# mine\n" in text
+    assert "# newer\n" in text
+    assert f"Finish the update before this one: resolve {COMMON}" in refused(project)
+    (project / COMMON).write_text("# resolved\n")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--no-edit")
+    update(project)
+    assert (project / COMMON).read_text() == "# resolved\n"
+    assert [message for message in messages(project) if message != "x"] == titles(*PARTS)
+
+
+def test_a_stopped_update_can_be_taken_back(own_template: Template, project: Path) -> None:
+    edit(project / COMMON, end="# mine\n")
+    commit(project)
+    release(own_template, COMMON)
+    assert "git reset --hard" in stopped(project)
+    git(project, "reset", "--hard")
+    assert changes(project) == set()
+    assert (project / COMMON).read_text().endswith("# mine\n")
+
+
+@pytest.mark.usefixtures("features")
+def test_what_the_owner_owns_stays(own_template: Template, project: Path) -> None:
+    owned = ["README.md", "package.json", "apps/orders/consumers.py"]
+    for path in owned:
+        (project / path).write_text("mine\n")
+    commit(project)
+    for path in ("project/README.md", "project/package.json", "feature/apps/{{ feature }}/consumers.py"):
+        edit(own_template.path / f"template/{path}.jinja", end="# newer\n")
+    release(own_template)
+    update(project)
+    assert [(project / path).read_text() for path in owned] == ["mine\n"] * 3
+
+
+@pytest.mark.usefixtures("features")
+def test_deleted_files_stay_deleted(own_template: Template, project: Path) -> None:
+    deleted = [COMMON, "README.md", "apps/orders/consumers.py"]
+    for path in deleted:
+        (project / path).unlink()
+    commit(project)
+    edit(own_template.path / "template/project/README.md.jinja", end="newer\n")
+    release(own_template, COMMON)
+    update(project)
+    assert not any((project / path).exists() for path in deleted)
+
+
+def test_a_file_that_the_template_removed_goes(own_template: Template, project: Path) -> None:
+    (own_template.path / "template/project" / COMMON).unlink()
+    release(own_template)
+    update(project)
+    assert not (project / COMMON).exists()
+
+
+def test_a_file_that_the_template_removed_and_the_owner_edited_stays(own_template: Template, project: Path) -> None:
+    edit(project / COMMON, end="# mine\n")
+    commit(project)
+    (own_template.path / "template/project" / COMMON).unlink()
+    release(own_template)
+    assert f"{COMMON}: you edited it, the template removed it; git add keeps it" in stopped(project)
+    git(project, "add", COMMON)
+    git(project, "commit", "--quiet", "--no-edit")
+    update(project)
+    assert (project / COMMON).read_text().endswith("# mine\n")
+
+
+def test_edits_follow_a_file_that_the_template_moved(own_template: Template, project: Path) -> None:
+    edit(project / COMMON, end="# mine\n")
+    (project / COMMON).with_name("mine.py").write_text("# mine alone\n")
+    commit(project)
+    scaffold = own_template.path / "template/project"
+    (scaffold / COMMON).rename(scaffold / "apps/common/frames.py")
+    release(own_template)
+    update(project)
+    assert (project / "apps/common/frames.py").read_text().endswith("# mine\n")
+    assert not (project / COMMON).exists()
+    assert (project / COMMON).with_name("mine.py").exists()
+
+
+def test_a_new_file_of_both_is_a_conflict(own_template: Template, project: Path) -> None:
+    (project / "new.py").write_text("# mine\n")
+    commit(project)
+    (own_template.path / "template/project/new.py").write_text("# newer\n")
+    release(own_template)
+    assert "new.py: both changed it" in stopped(project)
+    assert "# mine\n" in (project / "new.py").read_text()
+
+
+def test_a_new_file_that_git_ignores_is_not_overwritten(own_template: Template, project: Path) -> None:
+    (project / ".env").write_text("SECRET=mine\n")
+    (own_template.path / "template/project/.env").write_text("SECRET=\n")
+    git(own_template.path, "add", "--force", "template/project/.env")
+    release(own_template)
+    assert "the template adds .env. Move yours, which git ignores" in refused(project)
+
+
+def test_a_file_with_a_picture_stays_as_the_owner_drew_it(own_template: Template, project: Path) -> None:
+    for path in (own_template.path / "template/project/icon é.png", project / "icon é.png"):
+        path.write_bytes(bytes(range(256)))
+    own_template.release("1.0.1")
+    commit(project)
+    update(project)
+    (project / "icon é.png").write_bytes(b"mine\0")
+    commit(project)
+    release(own_template)
+    update(project)
+    assert (project / "icon é.png").read_bytes() == b"mine\0"
+    assert (project / "manage.py").read_text().endswith("# newer\n")
+
+
+def test_the_executable_bit_arrives_and_stays(own_template: Template, project: Path) -> None:
+    (project / COMMON).chmod(0o755)
+    commit(project)
+    (own_template.path / "template/project/biome.json").chmod(0o755)
+    release(own_template, COMMON)
+    update(project)
+    assert [oct((project / path).stat().st_mode & 0o777) for path in (COMMON, "biome.json")] == ["0o755"] * 2
+
+
+def test_other_line_endings_are_no_conflict(own_template: Template, project: Path) -> None:
+    (project / COMMON).write_bytes((project / COMMON).read_bytes().replace(b"\n", b"\r\n"))
+    commit(project)
+    release(own_template, COMMON)
+    update(project)
+    assert (project / COMMON).read_text().endswith("# newer\n")
+
+
+# Dependencies: what `uv add` wrote, beside what the template changed.
+
+
+@pytest.mark.parametrize(
+    ("mine", "newer", "merged"),
+    [
+        (
+            '    "celery>=5",\n    "channels>=4.3.2,<5",\n',
+            '    "channels>=4.4,<5",\n',
+            ["celery>=5", "channels>=4.4,<5"],
+        ),
+        ('    "channels>=4.3.2,<5",\n    "channels-api>=1", # why\n', "", ["channels-api>=1"]),
+        (
+            '    "celery>=5",\n    "channels>=4.3.2,<5",\n',
+            '    "anyio>=4",\n    "channels>=4.3.2,<5",\n',
+            ["anyio>=4", "celery>=5"],
+        ),
+    ],
+)
+def test_dependencies_of_both_merge(
+    own_template: Template, project: Path, mine: str, newer: str, merged: list[str]
+) -> None:
+    change_dependencies(own_template, project, mine, newer)
+    update(project)
+    text = (project / "pyproject.toml").read_text()
+    assert all(f'    "{requirement}",' in text for requirement in merged)
+    assert "4.3.2" not in text or "channels>=4.3.2" in newer
+    assert '    "channels-redis>=' in text
+
+
+@pytest.mark.parametrize("mine", ['    "channels==4.3.2",\n', '    "channels>=4.3.2,<5", "celery",\n'])
+def test_a_dependency_that_both_changed_is_a_conflict(own_template: Template, project: Path, mine: str) -> None:
+    change_dependencies(own_template, project, mine, '    "channels>=4.4,<5",\n')
+    assert "pyproject.toml: both changed it" in stopped(project)
+    text = (project / "pyproject.toml").read_text()
+    assert mine in text
+    assert "|||||||" not in text
+
+
+def change_dependencies(template: Template, project: Path, mine: str, newer: str) -> None:
+    line = '    "channels>=4.3.2,<5",\n'
+    replace(project / "pyproject.toml", line, mine)
+    commit(project)
+    replace(template.path / "template/project/pyproject.toml.jinja", line, newer)
+    template.release("1.1.0")
+
+
+# What is refused, with nothing changed
+
+
+@pytest.mark.usefixtures("features")
+def test_a_renamed_feature(own_template: Template, project: Path) -> None:
+    git(project, "mv", "apps/orders", "apps/invoices")
+    commit(project)
+    release(own_template)
+    message = refused(project)
+    assert "of apps/invoices/.copier-answers.yml is `feature: orders`" in message
+    assert "write feature: invoices there" in message
+    for key in ("feature", "added"):
+        replace(project / "apps/invoices/.copier-answers.yml", f"{key}: orders", f"{key}: invoices")
+    commit(project)
+    update(project)
+    assert titles("apps/invoices")[0] in messages(project)
+
+
+def test_an_answer_that_a_newer_version_refuses(own_template: Template, project: Path) -> None:
+    replace(own_template.path / "refusals.jinja", "answer | length > 200", "answer | length > 30")
+    release(own_template)
+    message = refused(project)
+    assert "version 1.1.0" in message
+    assert "what .copier-answers.yml records" in message
+    assert "question 'description': description has" in message
+
+
+@pytest.mark.usefixtures("features")
+def test_a_feature_whose_name_a_newer_version_refuses(own_template: Template, project: Path) -> None:
+    replace(own_template.path / "refusals.jinja", "'update', 'live'", "'update', 'orders'")
+    release(own_template)
+    message = refused(project)
+    assert f"what {ORDERS} records" in message
+    assert "feature 'orders' is a name the project itself uses" in message
+
+
+@pytest.mark.usefixtures("features")
+def test_a_choice_that_a_newer_version_does_not_have(own_template: Template, project: Path) -> None:
+    replace(own_template.path / "copier.yml", "    Everyone who is signed in: authenticated\n", "")
+    replace(own_template.path / "copier.yml", "default: authenticated", "default: staff")
+    release(own_template)
+    message = refused(project)
+    assert "what apps/live_chat/.copier-answers.yml records" in message
+    assert "authenticated" in message
+
+
+def test_a_downgrade(own_template: Template, project: Path) -> None:
+    release(own_template)
+    update(project)
+    assert "Downgrades are not supported" in refused(project, "--to", "1.0.0")
+
+
+@pytest.mark.parametrize("options", [(), ("--to", "1.1.0")])
+def test_a_template_that_is_gone(own_template: Template, project: Path, options: tuple[str, ...]) -> None:
+    own_template.path.rename(own_template.path.with_name("moved"))
+    message = refused(project, *options)
+    assert f"The template {own_template.path} cannot be reached" in message
+    assert "write its new address as _src_path" in message
+
+
+def test_a_version_that_nobody_has(own_template: Template, project: Path) -> None:
+    release(own_template)
+    assert "version 9.9.9" in refused(project, "--to", "9.9.9")
+    replace(project / ".copier-answers.yml", "_commit: 1.0.0", "_commit: 1.0.0-3-gabcdef0")
+    commit(project)
+    message = refused(project)
+    assert "version 1.0.0-3-gabcdef0" in message
+    assert "what .copier-answers.yml records" in message
+
+
+def test_a_template_without_a_release(own_template: Template, project: Path) -> None:
+    git(own_template.path, "tag", "--delete", "1.0.0")
+    assert "has no released version" in refused(project)
+
+
+def test_an_answers_file_with_conflict_markers(own_template: Template, project: Path) -> None:
+    edit(project / ".copier-answers.yml", top="<<<<<<< HEAD\n")
+    commit(project)
+    assert ".copier-answers.yml is no YAML" in refused(project)
+
+
+def test_a_project_without_answers(project: Path) -> None:
+    (project / ".copier-answers.yml").unlink()
+    commit(project)
+    assert "There is no .copier-answers.yml" in refused(project)
+
+
+@pytest.mark.parametrize("path", ["manage.py", "a new file é.txt"])
+def test_what_is_not_committed(project: Path, path: str) -> None:
+    (project / path).write_text("mine\n")
+    assert f"Not committed: {path}. Commit or stash that" in refused(project)
+
+
+def test_many_files_that_are_not_committed(project: Path) -> None:
+    for number in range(9):
+        (project / f"{number}.txt").touch()
+    assert "Not committed: 0.txt and 8 more." in refused(project)
+
+
+def test_a_project_without_a_commit(project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    assert "builds on a first commit: git init, git add --all" in refused(project)
+    git(project, "init", "--quiet")
+    assert "builds on a first commit: git init, git add --all" in refused(project)
+
+
+# The machine
+
+
+def test_hooks_are_heard(own_template: Template, project: Path) -> None:
+    hook = project / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho no trailing newer, please\nexit 1\n")
+    hook.chmod(0o755)
+    release(own_template)
+    message = stopped(project)
+    assert "The commit failed; the update is staged" in message
+    assert "no trailing newer, please" in message
+    hook.unlink()
+    git(project, "commit", "--quiet", "--no-edit")
+    assert messages(project) == titles("the project")
+    assert "Everything is at 1.1.0" in update(project)
+
+
+def test_without_git(project: Path) -> None:
+    assert "An update needs git" in refused(project, PATH="")
+
+
+def test_without_copier(project: Path) -> None:
+    message = run(project, sys.executable, "-S", "update.py", succeed=False)
+    assert message == 'Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19,<10"\n'
+
+
+def test_uv_runs_it_in_a_project_that_does_not_start(own_template: Template, project: Path) -> None:
+    (project / "pyproject.toml").write_text("<<<<<<< HEAD\n")
+    commit(project)
+    release(own_template)
+    run(project, "uv", "run", "update.py")
+    assert messages(project)[-1:] == titles("the project")
