@@ -47,7 +47,9 @@ def test_asks_what_copier_asks_with_the_same_defaults() -> None:
     assert set(prompts) == set(asked)
     questions = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
     of_a_project = {
-        name for name, asked in questions.items() if name[0] != "_" and asked.get("when") == "{{ not feature }}"
+        name
+        for name, asked in questions.items()
+        if name[0] != "_" and asked.get("when") == "{{ not feature and not existing }}"
     }
     del asked["project_slug"]
     assert asked == {name: questions[name]["default"] for name in of_a_project}

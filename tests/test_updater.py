@@ -147,16 +147,19 @@ def test_a_project_in_a_folder_of_a_repository(own_template: Template, project: 
     assert messages(site) == titles("the project")
 
 
-def test_a_project_beside_another_template(own_template: Template, project: Path) -> None:
-    git(project, "mv", ".copier-answers.yml", ".copier-answers.channels.yml")
-    (project / ".copier-answers.yml").write_text("_commit: 3.0.0\n_src_path: elsewhere\n")
-    (project / "apps/mine").mkdir()
-    (project / "apps/mine/.copier-answers.yml").write_text("_commit: 3.0.0\n_src_path: elsewhere\n")
-    commit(project)
-    release(own_template)
-    update(project)
-    assert "_commit: 1.1.0" in (project / ".copier-answers.channels.yml").read_text()
-    assert messages(project)[-1:] == titles("the project")
+def test_an_existing_project_that_took_the_common_part(own_template: Template, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "apps/mine").mkdir(parents=True)
+    for path in ("manage.py", ".copier-answers.yml", "apps/mine/.copier-answers.yml"):
+        (site / path).write_text("_src_path: elsewhere\n")
+    own_template.copy(site, {"existing": True})
+    commit(site)
+    release(own_template, COMMON)
+    update(site)
+    assert messages(site) == titles("the project")
+    assert (site / COMMON).read_text().endswith("# newer\n")
+    assert "_commit: 1.1.0" in (site / ".copier-answers.channels.yml").read_text()
+    assert (site / "manage.py").read_text() == "_src_path: elsewhere\n"
 
 
 # What the owner did
@@ -473,6 +476,17 @@ def test_hooks_are_heard(own_template: Template, project: Path) -> None:
     git(project, "commit", "--quiet", "--no-edit")
     assert messages(project) == titles("the project")
     assert "Everything is at 1.1.0" in update(project)
+
+
+def test_what_is_set_for_every_repository_changes_nothing(own_template: Template, project: Path) -> None:
+    (project / ".git/always").write_text(
+        "[commit]\ngpgSign = true\n[gpg]\nprogram = false\n[merge]\nconflictStyle = diff3\n"
+        "[core]\nautocrlf = true\nquotepath = true\n[rerere]\nenabled = true\nautoUpdate = true\n"
+    )
+    git(project, "config", "commit.gpgSign", "false")
+    release(own_template)
+    run(project, sys.executable, "update.py", GIT_CONFIG_GLOBAL=str(project / ".git/always"))
+    assert messages(project) == titles("the project")
 
 
 def test_without_git(project: Path) -> None:

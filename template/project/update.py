@@ -13,6 +13,7 @@ is a conflict that git shows; it is never lost.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -206,11 +207,12 @@ def leave_out_what_is_deleted(place: Path) -> None:
 
 
 def commit_all(repository: Path, message: str) -> str:
+    # Not with the hooks, the signature and the name that the owner may have set for every repository.
+    settings = ("-c", f"core.hooksPath={os.devnull}", "-c", "commit.gpgSign=false")
+    author = ("-c", "user.name=update.py", "-c", "user.email=update.py@localhost")
     git("init", "--quiet", at=repository)
     git("add", "--all", "--force", at=repository)
-    # Not with the hooks, the signature and the name that the owner may have set for every repository.
-    settings = ("-c", "commit.gpgSign=false", "-c", "user.name=update.py", "-c", "user.email=update.py@localhost")
-    git(*settings, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message, at=repository)
+    git(*settings, *author, "commit", "--quiet", "--allow-empty", "--message", message, at=repository)
     return git("rev-parse", "HEAD", at=repository).strip()
 
 
@@ -229,10 +231,11 @@ def refuse_ignored(update: Update) -> None:
 
 def apply(update: Update) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(update.repository), "HEAD")
-    # A file of the owner's stays where it is when the template moves those beside it.
-    pick = ("-c", "merge.directoryRenames=false", "cherry-pick", "--no-commit", "-Xignore-cr-at-eol", update.new)
+    # A file of the owner's stays where it is when the template moves those beside it; nothing is resolved unseen.
+    settings = ("-c", "merge.directoryRenames=false", "-c", "rerere.enabled=false")
+    pick = ("cherry-pick", "--no-commit", "-Xignore-cr-at-eol", update.new)
     try:
-        git(*pick, otherwise="The update cannot be picked.")
+        git(*settings, *pick, otherwise="The update cannot be picked.")
     except Stop:
         if not unmerged():
             raise
