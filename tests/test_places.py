@@ -1,6 +1,7 @@
 """Odd places work like any other; from a bad one Copier says why, and nothing is left there."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,7 +113,7 @@ BAD_FOR_A_PROJECT: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "read_only": (read_only("project"), "project", "Permission denied"),
     "in_a_read_only_folder": (read_only("."), "project", "Permission denied"),
     "link_to_nowhere": (a_link_to("nowhere"), "project", "File exists"),
-    "link_to_itself": (a_link_to("project"), "project", "Symlink loop"),
+    "link_to_itself": (a_link_to("project"), "project", "Symlink loop|Too many levels of symbolic links"),  # before Python 3.13, and from it on
     "name_too_long": (nothing, "x" * 300, "File name too long"),
 }
 
@@ -124,7 +125,7 @@ def test_no_project_in(kind: str, template: Template, tmp_path: Path) -> None:
     place.mkdir()
     prepare(place)
     before = snapshot(tmp_path)
-    assert words in fail_to_copy(place, template.path, target, when=AS_ANYBODY)
+    assert re.search(words, fail_to_copy(place, template.path, target, when=AS_ANYBODY))
     assert snapshot(tmp_path) == before
 
 

@@ -56,6 +56,7 @@ async def test_between_rendering_and_connecting_arrives_too(visitor, server):
 async def test_is_announced_as_lost_when_the_history_is_gone(visitor, server):
     await visitor.connect(**PATIENT)
     await visitor.say("hello")
+    await visitor.event("said")
     server.kill()  # with all that it kept in memory
     await visitor.status("disconnected")
     server.start()

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_comes_back_when_the_server_was_killed(visitor, server):
     await visitor.connect(**PATIENT)
     await visitor.say("hello")
+    await visitor.event("said")
 
     server.kill()
     assert (await visitor.status("disconnected"))["code"] == 1006
