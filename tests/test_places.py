@@ -113,7 +113,8 @@ BAD_FOR_A_PROJECT: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "read_only": (read_only("project"), "project", "Permission denied"),
     "in_a_read_only_folder": (read_only("."), "project", "Permission denied"),
     "link_to_nowhere": (a_link_to("nowhere"), "project", "File exists"),
-    "link_to_itself": (a_link_to("project"), "project", "Symlink loop|Too many levels of symbolic links"),  # before Python 3.13, and from it on
+    # Before Python 3.13, and from it on.
+    "link_to_itself": (a_link_to("project"), "project", "Symlink loop|Too many levels of symbolic links"),
     "name_too_long": (nothing, "x" * 300, "File name too long"),
 }
 
