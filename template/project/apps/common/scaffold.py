@@ -92,9 +92,9 @@ def _take_over(paths: list[Path], folder: Path, project: Path) -> None:
     except OSError as error:
         for path in paths:
             (project / path).unlink(missing_ok=True)
-        for made in sorted({parent for path in paths for parent in path.parents}, reverse=True):
-            if (project / made).is_dir() and not any((project / made).iterdir()):
-                (project / made).rmdir()
+        for parent in sorted({parent for path in paths for parent in path.parents}, reverse=True):
+            if (project / parent).is_dir() and not any((project / parent).iterdir()):
+                (project / parent).rmdir()
         raise CommandError(f"{error}. Nothing was made.") from error
 
 
