@@ -97,12 +97,14 @@ apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
 apps/common/tests/test_outbox.py
 apps/common/tests/test_processes.py
+apps/common/tests/test_refused.py
 apps/common/tests/test_registry.py
 apps/common/tests/test_replay.py
 apps/common/tests/test_scaffold.py
 apps/common/tests/test_security.py
 apps/common/tests/test_static_files.py
 apps/common/tests/test_streams.py
+apps/common/tests/test_tokens.py
 apps/common/tests/test_uvicorn.py
 apps/common/tests/test_websockets_guide.py
 apps/common/tests/websocket.test.js

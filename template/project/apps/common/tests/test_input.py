@@ -151,6 +151,12 @@ async def test_who_is_too_fast_is_told_when_to_go_on_and_then_may():
         await one.assert_alive()
 
 
+async def test_a_request_that_comes_too_fast_is_answered():
+    async with page(rate_per_second=0.001, burst=1) as one:
+        await one.assert_alive()
+        assert (await one.request("weigh"))["data"]["code"] == "rate_limited"
+
+
 async def test_who_floods_is_closed():
     async with page(rate_per_second=0.001, burst=3) as one:
         for _ in range(7):

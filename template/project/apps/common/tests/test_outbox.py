@@ -5,6 +5,7 @@ import weakref
 import pytest
 from channels.layers import get_channel_layer
 
+from apps.common.websockets import connection
 from apps.common.websockets.outbox import FRAME_BYTES, Outbox
 from apps.common.websockets.testing import connect
 
@@ -245,10 +246,10 @@ async def test_a_slow_page_delays_no_other():
     await asyncio.wait_for(running, 5)
 
 
-async def test_events_that_pile_up_behind_a_slow_handler_let_the_page_go():
-    class PonderingConsumer(PublicConsumer):
-        inbox_limit = 3
+async def test_events_that_pile_up_behind_a_slow_handler_let_the_page_go(monkeypatch):
+    monkeypatch.setattr(connection, "MAX_EVENTS", 3)
 
+    class PonderingConsumer(PublicConsumer):
         async def broadcast_message(self, event):
             await asyncio.Event().wait()
 

@@ -4,11 +4,12 @@ import threading
 import weakref
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection as database
 
 from apps.common.websockets import registry, sessions
 from apps.common.websockets.registry import get_registry
-from apps.common.websockets.testing import Page, connect
+from apps.common.websockets.testing import Page, connect, sign_in
 
 from .serving import PATH, PublicConsumer, connections, serve
 from .test_access import MembersConsumer
@@ -111,10 +112,11 @@ async def test_one_look_up_serves_all_connections_of_a_session(user, loads, monk
         for tab in tabs:
             await tab.open()
         await until(lambda: len(connections()) == 11)
+        asked = []
         for connection in connections():
-            connection.check_at = 0
+            connection.recheck = lambda user: _note(asked, user)
         get_registry().obey({"recheck": str(user.pk)})
-        await until(lambda: all(connection.check_at for connection in connections()))
+        await until(lambda: len(asked) == 11)
         assert [len(keys) for keys in loads] == [2]
         for tab in tabs:
             await tab.drop()
@@ -131,6 +133,41 @@ async def test_a_visitor_without_a_session_costs_no_query(loads):
         async with page() as one:
             await one.assert_silent()
     assert queries == []
+
+
+async def test_a_connection_that_goes_in_the_same_moment_keeps_no_other_from_being_asked(user):
+    served = serve(MembersConsumer)
+    async with connect(PATH, user, application=served) as one, connect(PATH, user, application=served) as other:
+        await one.assert_silent()
+        await other.assert_silent()
+        await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
+        get_registry().obey({"recheck": str(user.pk)})
+        await get_registry().remove(connections()[0])
+        await other.assert_closed(3000)
+
+
+async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, other_user, monkeypatch, caplog):
+    served = serve(MembersConsumer)
+    async with connect(PATH, user, application=served) as one, connect(PATH, other_user, application=served) as other:
+        await one.assert_silent()
+        await other.assert_silent()
+        load, broken = sessions._load, sessions.who(connections()[0].scope).session_key
+        monkeypatch.setattr(sessions, "_load", lambda key: 1 / 0 if key == broken else load(key))
+        await get_user_model().objects.filter(pk=other_user.pk).aupdate(is_active=False)
+        for connection in connections():
+            connection.check_at = 0
+        await other.assert_closed(3000)
+        await one.assert_silent()
+    assert f"The user {user.pk} could not be looked up" in caplog.text
+
+
+async def test_a_session_that_cannot_be_read_keeps_no_other_from_connecting(user, monkeypatch):
+    load = sessions._load
+    monkeypatch.setattr(sessions, "_load", lambda key: 1 / 0 if key == "broken" else load(key))
+    key = (await sign_in(user)).partition("=")[2]
+    good, broken = await asyncio.gather(sessions.load(key), sessions.load("broken"), return_exceptions=True)
+    assert good[1] == user
+    assert isinstance(broken, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("goes", [True, False])

@@ -158,6 +158,23 @@ async def test_a_consumer_that_filters_live_broadcasts_filters_the_replay_too():
         await page.assert_silent()
 
 
+async def test_a_long_replay_fits_a_consumer_that_filters():
+    async with open_page("even/") as page:
+        epoch = (await welcome(page))["epoch"]
+    for n in range(streams.MAX_FRAMES):
+        await abroadcast("room", Tick(n=n))
+    async with open_page(f"even/?epoch={epoch}&seq=0") as page:
+        assert await ticks(page, streams.MAX_FRAMES // 2) == list(range(0, streams.MAX_FRAMES, 2))
+
+
+async def test_a_burst_fits_a_consumer_that_filters():
+    async with open_page("even/") as page:
+        await welcome(page)
+        for n in range(streams.MAX_FRAMES):
+            await abroadcast("room", Tick(n=n))
+        assert await ticks(page, streams.MAX_FRAMES // 2) == list(range(0, streams.MAX_FRAMES, 2))
+
+
 async def test_without_replay_nothing_is_numbered_and_nothing_comes_back():
     async with open_page("forgetful/") as page:
         greeting = await welcome(page)

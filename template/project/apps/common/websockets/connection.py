@@ -18,9 +18,11 @@ from apps.common.websockets.protocol import CloseCode
 from apps.common.websockets.receiving import Receiver
 from apps.common.websockets.registry import get_registry
 from apps.common.websockets.serial import Serial
-from apps.common.websockets.streams import Position, StreamsUnavailable, get_streams
+from apps.common.websockets.streams import MAX_FRAMES, Position, StreamsUnavailable, get_streams
 
 logger = logging.getLogger(__name__)
+
+MAX_EVENTS = 2 * MAX_FRAMES  # that wait for one page's broadcast_message(): a whole replay, and what comes meanwhile
 
 
 class Connection(Receiver):
@@ -54,19 +56,21 @@ class Connection(Receiver):
         self._clock = asyncio.get_running_loop().time
         self._send = send
         self._is_accepted = False
+        self._is_closing = False
         self._is_ending = False
         self._groups: dict[str, None] = {}  # in order; an empty set would take three times the memory
         self._position = Position("", 0)  # of the last numbered broadcast that this page was given
         self._held: list[tuple[str, Event]] | None = None  # what waits for the replay
         self._outbox = Outbox(send, self.outbox_bytes, self._let_go)
         self._inbox = Inbox(receive, self._sort, self._handle_safely, self.inbox_limit)
-        self._events: Serial[Event] = Serial(self._handle_event, self.inbox_limit)
+        self._events: Serial[Event] = Serial(self._handle_event, MAX_EVENTS)
         self.heard_at = self._clock()
         self.check_at = self.heard_at + random.uniform(0, self.recheck_seconds)  # noqa: S311 - spreads the checks
         self._bucket = TokenBucket(self.rate_per_second, self.burst, self.heard_at)
 
     async def _connect(self) -> None:
         try:
+            await get_registry().add(self)  # before asking: who is signed out meanwhile is closed
             await self.connect()
         except (DenyConnection, StopConsumer):
             await self.close()
@@ -78,6 +82,8 @@ class Connection(Receiver):
             await self._give_up(CloseCode.FAILED)
 
     async def _give_up(self, code: CloseCode) -> None:
+        await self._leave_all()
+        self._held = None
         if not self._is_accepted:
             await self.accept()
         await self.close(code)
@@ -99,28 +105,27 @@ class Connection(Receiver):
         raise NotImplementedError
 
     async def _refusal(self) -> CloseCode | None:
-        registry = get_registry()
-        others = len(registry.of_user(str(self.user.pk))) if self.user.is_authenticated else 0
-        await registry.add(self)  # before asking: who is signed out meanwhile is closed
         if not await self.is_allowed():
             return CloseCode.NOT_ALLOWED if self.user.is_authenticated else CloseCode.NOT_SIGNED_IN
-        return CloseCode.TOO_FAST if others >= self.max_connections else None
+        connections = len(get_registry().of_user(str(self.user.pk))) if self.user.is_authenticated else 0
+        return CloseCode.TOO_FAST if connections > self.max_connections else None
 
     async def recheck(self, user: AbstractBaseUser | AnonymousUser) -> None:
         """Ask is_allowed() again, about the user as of now. Called by the registry."""
-        self.check_at = self._clock() + self.recheck_seconds
-        was_signed_in = self.user.is_authenticated
+        if self.user.is_authenticated and not user.is_authenticated:
+            # Also where visitors are welcome: what is sent to the user must not reach whoever this is now. It comes
+            # back; who changed the password has a new session by then, which this connection cannot know of.
+            await self.close(CloseCode.SIGNED_OUT)
+            return
         self.scope["user"] = user
         try:
-            refused = None if await self.is_allowed() else CloseCode.NOT_ALLOWED
+            is_allowed = await self.is_allowed()
         except Exception:
             logger.exception("%s.is_allowed() failed", type(self).__name__)
-            refused = CloseCode.FAILED  # it comes back, and is asked again
-        if refused is CloseCode.NOT_ALLOWED and not user.is_authenticated:
-            # Who changed the password has a new session by now, which this connection cannot know of.
-            refused = CloseCode.SIGNED_OUT if was_signed_in else CloseCode.NOT_SIGNED_IN
-        if refused:
-            await self.close(refused)
+            await self.close(CloseCode.FAILED)  # it comes back, and is asked again
+            return
+        if not is_allowed:
+            await self.close(CloseCode.NOT_ALLOWED if user.is_authenticated else CloseCode.NOT_SIGNED_IN)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Its groups

@@ -31,7 +31,7 @@ class OriginGate:
             return
         logger.warning("Refused a WebSocket from the origin %r; ALLOWED_HOSTS names the hosts that may connect", origin)
         await receive()
-        await send({"type": "websocket.close", "code": CloseCode.NOT_ALLOWED})
+        await send({"type": "websocket.close", "code": int(CloseCode.NOT_ALLOWED)})
 
 
 def is_allowed_origin(origin: str) -> bool:
@@ -52,7 +52,7 @@ class UnknownPath(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         logger.warning("No consumer for %s; see the routing.py of the feature", self.scope["path"])
         await self.accept()
-        await self.close(CloseCode.NO_SUCH_PATH)
+        await self.close(int(CloseCode.NO_SUCH_PATH))
 
     @classmethod
     def route(cls) -> URLPattern:

@@ -47,15 +47,15 @@ class Receiver(Sender):
         if message["type"] == "websocket.connect":
             return CONNECT
         self.heard_at = now = self._clock()
-        if wait := self._bucket.take(now):
-            self._slow_down(wait)
-            return None
+        wait = self._bucket.take(now)
         try:
             frame = protocol.parse(message.get("text"), self.max_bytes)
         except MessageError as error:
-            self._refuse(error)
+            self._refuse(error) if not wait else self._slow_down(wait)
             return None
-        if frame.type == "ping":
+        if wait:
+            self._slow_down(wait, frame.ref)
+        elif frame.type == "ping":
             self.write(protocol.PONG)
         elif self._inbox.is_full:
             self._refuse(MessageError("overloaded", "too many messages wait to be handled", 1), frame.ref)
@@ -63,16 +63,18 @@ class Receiver(Sender):
             return frame
         return None
 
-    def _slow_down(self, wait: float) -> None:
+    def _slow_down(self, wait: float, ref: protocol.Ref = None) -> None:
         if self._bucket.is_flooded:
             self._end_soon(self.close(CloseCode.TOO_FAST))
         else:
-            self._refuse(MessageError("rate_limited", f"more than {self.rate_per_second} messages a second", wait))
+            self._refuse(MessageError("rate_limited", f"more than {self.rate_per_second} messages a second", wait), ref)
 
     async def _handle_safely(self, frame: Frame) -> None:
         if frame is CONNECT:
             await self._connect()
             return
+        if self._is_closing:
+            return  # a server may hand on what comes from a page that was refused or signed out
         try:
             await (self._handle(frame) if self._keeps_contract else self.handle_message(frame.content))
         except MessageError as error:

@@ -17,6 +17,7 @@ from django.db import close_old_connections
 
 from apps.common.websockets import protocol, sessions
 from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.sessions import Who
 from apps.common.websockets.streams import Order, get_streams
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Connection(Protocol):
     scope: Any
     heard_at: float  # loop time of the last frame
     check_at: float  # loop time of the next question whether it may stay
+    recheck_seconds: float
     silent_seconds: float
 
     async def close(self, code: int) -> None: ...
@@ -43,7 +45,7 @@ class Registry:
     """Of one event loop."""
 
     def __init__(self) -> None:
-        self.connections: dict[Connection, tuple[str, str]] = {}  # with its keys in the two below
+        self.connections: dict[Connection, Who] = {}  # with their keys in the two below
         self._by_user: dict[str, set[Connection]] = {}
         self._by_session: dict[str, set[Connection]] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -59,10 +61,9 @@ class Registry:
 
     async def add(self, connection: Connection) -> None:
         """Look after a connection."""
-        user_id, session_key = str(connection.scope["user"].pk or ""), sessions.key(connection.scope)
-        self.connections[connection] = user_id, session_key
-        self._by_user.setdefault(user_id, set()).add(connection)
-        self._by_session.setdefault(session_key, set()).add(connection)
+        self.connections[connection] = who = sessions.who(connection.scope)
+        self._by_user.setdefault(who.user_id, set()).add(connection)
+        self._by_session.setdefault(who.session_key, set()).add(connection)
         if self._sweeper is None:
             self._sweeper = asyncio.create_task(self._sweep(), name="websocket sweep")
         await self._listen()
@@ -71,9 +72,9 @@ class Registry:
         """Stop looking after it; harmless if it is not there."""
         if connection not in self.connections:
             return
-        user_id, session_key = self.connections.pop(connection)
-        _discard(self._by_user, user_id, connection)
-        _discard(self._by_session, session_key, connection)
+        who = self.connections.pop(connection)
+        _discard(self._by_user, who.user_id, connection)
+        _discard(self._by_session, who.session_key, connection)
         if not self.connections and self._sweeper:
             self._sweeper.cancel()
             self._sweeper = None
@@ -131,7 +132,7 @@ class Registry:
             await asyncio.sleep(SWEEP_SECONDS)
             now = asyncio.get_running_loop().time()
             self._close_silent(now)
-            await _logged(self._recheck([each for each in self.connections if each.check_at < now]))
+            await _logged(self._recheck(self._due(now)))
             await _logged(self.close_old_connections())
 
     def _close_silent(self, now: float) -> None:
@@ -140,17 +141,26 @@ class Registry:
             connection.heard_at = now  # so that one which cannot be closed is not tried again every second
         self._close(silent, CloseCode.SILENT)
 
+    def _due(self, now: float) -> list[Connection]:
+        due = [each for each in self.connections if each.check_at < now]
+        for connection in due:
+            # Now, not when it was asked: what cannot be looked up is not tried again every second.
+            connection.check_at = now + connection.recheck_seconds
+        return due
+
     async def _recheck(self, connections: Iterable[Connection]) -> None:
-        by_session: dict[str, list[Connection]] = {}
+        by_who: dict[Who, list[Connection]] = {}
         for connection in connections:
-            by_session.setdefault(self.connections[connection][1], []).append(connection)
-        if not by_session:
+            if who := self.connections.get(connection):  # it may have gone
+                by_who.setdefault(who, []).append(connection)
+        if not by_who:
             return
-        users = await database_sync_to_async(sessions.load_users)(list(by_session))
-        for session_key, members in by_session.items():
-            for connection in members:
+        asked = {who: members[0].scope["user"] for who, members in by_who.items()}
+        users = await database_sync_to_async(sessions.load_users)(asked)
+        for who, user in users.items():
+            for connection in by_who[who]:
                 if connection in self.connections:  # still
-                    self.spawn(connection.recheck(users[session_key]))
+                    self.spawn(connection.recheck(user))
 
 
 def _discard(index: dict[str, set[Connection]], key: str, connection: Connection) -> None:

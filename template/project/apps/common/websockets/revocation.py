@@ -24,8 +24,9 @@ def connect_signals() -> None:
 
 def _on_logout(request: Any, **kwargs: Any) -> None:
     # The signal comes before the session is flushed: the pages are told to come back, and find out when they do.
-    if request.session.session_key:
-        _tell({"sign_out": request.session.session_key})
+    session = getattr(request, "session", None)  # who signs in with a token may have none
+    if session is not None and session.session_key:
+        _tell({"sign_out": session.session_key})
 
 
 def _on_user_changed(instance: Any, update_fields: Any = None, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ class Sender(AsyncJsonWebsocketConsumer):
     _send: Send
     _outbox: Outbox
     _is_accepted: bool
+    _is_closing: bool  # nothing more is handled
     _is_ending: bool
 
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
@@ -33,9 +34,11 @@ class Sender(AsyncJsonWebsocketConsumer):
 
     async def close(self, code: Any = None, reason: str | None = None) -> None:
         """Close the connection. What was sent before arrives; a page that does not read is cut off."""
+        self._is_closing = True
         try:
             async with asyncio.timeout(self.close_seconds):
-                await super().close(code, reason)
+                # Daphne takes no subclass of int for one.
+                await super().close(None if code is None else int(code), reason)
         except TimeoutError:
             self._abort()
 
@@ -62,8 +65,9 @@ class Sender(AsyncJsonWebsocketConsumer):
             await self._outbox.flushed()
 
     def write(self, text: str) -> None:
-        """Send an encoded frame, as soon as the page takes it; never waits."""
-        self._outbox.write({"type": "websocket.send", "text": text})
+        """Send an encoded frame, as soon as the page takes it; never waits. Before accept() there is no page yet."""
+        if self._is_accepted:
+            self._outbox.write({"type": "websocket.send", "text": text})
 
     def _let_go(self) -> None:
         # It cannot keep up. What waits for it is of no use: it comes back, and gets what it missed.
@@ -83,7 +87,7 @@ class Sender(AsyncJsonWebsocketConsumer):
         await self._leave_all()
         try:
             async with asyncio.timeout(self.close_seconds):
-                await self._send({"type": "websocket.close", "code": CloseCode.TRY_LATER})
+                await self._send({"type": "websocket.close", "code": int(CloseCode.TRY_LATER)})
         except (TimeoutError, OSError):
             self._abort()
 

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+AT_ONCE = 64  # items, if none of them has to wait, before others get their turn
+
 
 class Serial(Generic[T]):
     """Hands each item to `handle`, in order, in a task that lives only while there is something to do."""
@@ -45,7 +47,11 @@ class Serial(Generic[T]):
 
     async def _work(self, items: deque[T]) -> None:
         try:
+            handled = 0
             while items:
                 await self._handle(items.popleft())
+                handled += 1
+                if handled % AT_ONCE == 0:
+                    await asyncio.sleep(0)
         finally:
             self._task = None

@@ -1,11 +1,12 @@
 """Who opened a page: its session and user, read in one go, and read again when something about them changes."""
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Mapping
 from contextvars import Context
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
@@ -13,7 +14,10 @@ from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
+from django.db import OperationalError
 from django.http import parse_cookie
+
+logger = logging.getLogger(__name__)
 
 User = AbstractBaseUser | AnonymousUser
 
@@ -44,16 +48,36 @@ async def load(session_key: str) -> tuple[SessionBase, User]:
     return await _readers[loop].read(session_key)
 
 
-def load_users(session_keys: Iterable[str]) -> dict[str, User]:
-    """The users of sessions, as of now. Whose session is gone, who was deactivated or changed the password, is
-    anonymous."""
-    return {session_key: _load(session_key)[1] if session_key else AnonymousUser() for session_key in session_keys}
+class Who(NamedTuple):
+    """Whose a connection is."""
+
+    session_key: str  # "" without a session, or if it is not the session that says who the user is, but a token
+    user_id: str  # the primary key; "" for a visitor
 
 
-def key(scope: Any) -> str:
-    """The key of a scope's session, or ""."""
-    session = scope.get("session")
-    return (session.session_key or "") if session is not None else ""
+def who(scope: Any) -> Who:
+    """Whose a scope's connection is."""
+    user_id, session = str(scope["user"].pk or ""), scope.get("session")
+    if session is None or (user_id and (not session.accessed or session.get(auth.SESSION_KEY) != user_id)):
+        return Who("", user_id)
+    return Who(session.session_key or "", user_id)
+
+
+def load_users(users: Mapping[Who, User]) -> dict[Who, User]:
+    """Those users as of now. Whose session is gone, who was deactivated or changed the password, is anonymous. Who
+    cannot be looked up is logged and left out.
+
+    Raises OperationalError if the database is away.
+    """
+    found = {}
+    for who, user in users.items():
+        try:
+            found[who] = _reload(who, user)
+        except OperationalError:
+            raise
+        except Exception:  # a store of sessions may raise anything; one session must not cost the others their check
+            logger.exception("The user %s could not be looked up", who.user_id or "of a session")
+    return found
 
 
 class _Reader:
@@ -95,7 +119,26 @@ def _settle(future: asyncio.Future[Any], result: Any) -> None:
 
 
 def _load_all(session_keys: list[str]) -> list[Any]:
-    return [_load(session_key) for session_key in session_keys]
+    return [_attempt(session_key) for session_key in session_keys]
+
+
+def _attempt(session_key: str) -> Any:
+    try:
+        return _load(session_key)
+    except OperationalError:  # the database is away, for all of them
+        raise
+    except Exception as error:  # raised for the one whose session it is
+        return error
+
+
+def _reload(who: Who, user: User) -> User:
+    if who.session_key:
+        return _load(who.session_key)[1]
+    model = auth.get_user_model()
+    if not isinstance(user, model):
+        return user  # a visitor, or a token's user whom no table has
+    current = model._default_manager.filter(pk=user.pk).first()
+    return current if current and current.is_active else AnonymousUser()
 
 
 def _load(session_key: str) -> tuple[SessionBase, User]:

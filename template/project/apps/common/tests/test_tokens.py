@@ -1,0 +1,86 @@
+"""Users whom a middleware of the owner's put into the scope, such as one that reads a token: no session says who they
+are."""
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.signals import user_logged_out
+from django.test import RequestFactory
+
+from apps.common.websockets.registry import get_registry
+from apps.common.websockets.sessions import Who, who
+from apps.common.websockets.testing import connect
+
+from .serving import PATH, connections, serve
+from .test_access import MembersConsumer, sweep
+from .wire import until
+
+__all__ = ["sweep"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TokenUser(AnonymousUser):
+    """Whom no table has."""
+
+    pk = 7
+    is_authenticated = True
+
+
+class WithToken(MembersConsumer):
+    """Has its user from a token; whatever the session says."""
+
+    token_user = None
+
+    async def __call__(self, scope, receive, send):
+        await super().__call__({**scope, "user": self.token_user}, receive, send)
+
+
+async def rechecked(user_id) -> None:
+    get_registry().obey({"recheck": str(user_id)})
+    await until(lambda: not get_registry()._tasks)
+
+
+async def test_they_stay_when_they_are_asked_again(user):
+    async with connect(PATH, application=serve(WithToken, token_user=user)) as page:
+        await page.assert_silent()
+        await rechecked(user.pk)
+        user.first_name = "Ann"
+        await user.asave()
+        await page.assert_silent()
+        assert connections()[0].user == user
+
+
+async def test_they_stay_also_beside_a_visitors_session(user, other_user):
+    served = serve(WithToken, token_user=user)
+    async with connect(PATH, other_user, application=served) as page:
+        await page.assert_silent()
+        assert who(connections()[0].scope) == Who("", str(user.pk))
+        await rechecked(user.pk)
+        await page.assert_silent()
+
+
+async def test_they_go_when_they_are_deactivated(sweep, user):
+    async with connect(PATH, application=serve(WithToken, token_user=user)) as page:
+        await page.assert_silent()
+        await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
+        sweep()
+        await page.assert_closed(3000)
+
+
+async def test_whom_no_table_has_stays(sweep):
+    async with connect(PATH, application=serve(WithToken, token_user=TokenUser())) as page:
+        await page.assert_silent()
+        await rechecked(7)
+        await page.assert_silent()
+
+
+async def test_a_session_that_says_who_it_is_is_remembered(user):
+    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+        await page.assert_silent()
+        [connection] = connections()
+        assert who(connection.scope) == Who(connection.scope["session"].session_key, str(user.pk))
+
+
+def test_a_logout_without_a_session_is_no_error(user):
+    user_logged_out.send(sender=type(user), request=RequestFactory().get("/"), user=user)
