@@ -49,6 +49,7 @@ check: .venv/made
 	@mypy
 
 bench: .venv/made
+	@uv pip install --quiet --group bench
 	@python benchmarks/run.py
 
 format: .venv/made

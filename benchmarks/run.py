@@ -1,26 +1,28 @@
 """Runs a generated project, stock Channels and a plain ASGI application side by side, in turns: `make bench`.
 
-What counts are the ratios: machines differ, and drift. Each figure is the median of the turns. Everything talks to
-127.0.0.1, and stops by itself.
+What counts are the ratios: machines differ, and drift. Everything talks to 127.0.0.1, and stops by itself. A run of all
+measures writes results.md and results.svg.
 """
 
 import argparse
 import asyncio
 import os
 import shutil
-import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import measures
+from client import run_in_rounds
 from measures import Server
+from results import Results
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parent
@@ -35,19 +37,34 @@ UVICORN = [
     "--no-access-log",
 ]
 
-# Each measure with the servers that have something to compare.
+PROJECT, STOCK, PLAIN = APPLICATIONS
+ALL = [PROJECT, STOCK, PLAIN]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured, and of which servers: those that have something to compare."""
+
+    function: Callable[[Server], Coroutine[Any, Any, dict[str, float]]]
+    servers: list[str]
+    in_rounds: bool = False  # a client that asks for throughput, not for the time of each answer
+    over_redis: bool = False
+
+
 MEASURES = {
-    "echo": (measures.echo, ["project", "stock", "plain"]),
-    "round_trip": (measures.round_trip, ["project", "stock", "plain"]),
-    "blocked": (measures.blocked, ["project", "stock"]),
-    "fanout": (measures.fanout, ["project", "stock", "plain"]),
-    "unnumbered": (lambda server: measures.fanout(server, "/ws/unnumbered/"), ["project"]),
-    "stalled": (measures.stalled, ["project"]),
-    "fanout4000": (lambda server: measures.fanout(server, members=4_000), ["project", "plain"]),
-    "burst": (measures.burst, ["project", "stock"]),
-    "signing_in": (measures.signing_in, ["project", "stock"]),
-    "memory": (measures.memory, ["project", "stock"]),
-    "growth": (measures.growth, ["project"]),
+    "echo": Measure(measures.echo, ALL, in_rounds=True),
+    "round_trip": Measure(measures.round_trip, ALL),
+    "blocked": Measure(measures.blocked, [PROJECT, STOCK]),
+    "fanout": Measure(measures.fanout, ALL, in_rounds=True),
+    "unnumbered": Measure(measures.unnumbered, [PROJECT], in_rounds=True),
+    "stalled": Measure(measures.stalled, [PROJECT], in_rounds=True),
+    "fanout4000": Measure(measures.fanout_to_4000, [PROJECT, PLAIN], in_rounds=True),
+    "fanout_redis": Measure(measures.fanout, [PROJECT, STOCK], in_rounds=True, over_redis=True),
+    "burst": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True),
+    "burst_redis": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True, over_redis=True),
+    "signing_in": Measure(measures.signing_in, [PROJECT, STOCK]),
+    "memory": Measure(measures.memory, [PROJECT, STOCK]),
+    "growth": Measure(measures.growth, [PROJECT], in_rounds=True),
 }
 
 
@@ -55,21 +72,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measures", nargs="*", help=f"some of: {', '.join(MEASURES)} (all)")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--redis", metavar="URL", default="", help="also measure over this Redis or Valkey")
     options = parser.parse_args()
     unknown = set(options.measures) - set(MEASURES)
     if unknown:
         parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
-    with tempfile.TemporaryDirectory() as folder:
+    results = Results(PROJECT)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         project, cookie = prepare(Path(folder) / "project")
-        results: dict[str, dict[str, list[float]]] = {}
+        redis = stack.enter_context(valkey(project, Path(folder)))
         for turn in range(options.turns):
             for name in options.measures or MEASURES:
-                for server in MEASURES[name][1]:
+                measure = MEASURES[name]
+                for server in measure.servers:
                     print(f"turn {turn + 1}: {name}, {server}", file=sys.stderr)
-                    for what, value in run(name, server, project, cookie, options.redis).items():
-                        results.setdefault(what, {}).setdefault(server, []).append(value)
-        print(table(results))
+                    for what, value in run(measure, server, project, cookie, redis).items():
+                        results.add(what + (", over Valkey" if measure.over_redis else ""), server, value)
+    print(results.table())
+    if not options.measures:
+        results.write(HERE)
 
 
 def prepare(project: Path) -> tuple[Path, str]:
@@ -97,26 +117,52 @@ def uv(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def run(name: str, server: str, project: Path, cookie: str, redis: str) -> dict[str, float]:
+def run(measure: Measure, server: str, project: Path, cookie: str, redis: str) -> dict[str, float]:
     """One measure of one server, which is started for it."""
-    with serving(server, project, redis) as (url, pid):
-        return asyncio.run(MEASURES[name][0](Server(server, url, pid, cookie)))
+    with serving(server, project, redis if measure.over_redis else "") as (url, pid):
+        runner = run_in_rounds if measure.in_rounds else asyncio.run
+        return runner(measure.function(Server(server, url, pid, cookie)))
+
+
+@contextmanager
+def valkey(project: Path, folder: Path) -> Iterator[str]:
+    """A server of the project's own tests: redis://127.0.0.1:PORT."""
+    find = "from apps.common.testing import valkey; print(valkey.find() or '')"
+    program = uv(project, "run", "python", "-c", find).strip()
+    if not program:
+        sys.exit("no Valkey server was found: install the system's package valkey-server or redis-server")
+    port = free_port()
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "", "--loglevel", "warning"]
+    with running([program, *options], port, folder):
+        yield f"redis://127.0.0.1:{port}"
 
 
 @contextmanager
 def serving(server: str, project: Path, redis: str) -> Iterator[tuple[str, int]]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [str(project / ".venv/bin/uvicorn"), APPLICATIONS[server], "--port", str(port), *UVICORN]
-    environment = {**os.environ, "PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR"}
-    process = subprocess.Popen(command, cwd=project, env=environment)
+    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR"}
+    with running(command, port, project, **environment) as pid:
+        yield f"ws://127.0.0.1:{port}", pid
+
+
+@contextmanager
+def running(command: list[str], port: int, folder: Path, **environment: str) -> Iterator[int]:
+    """A server's process id, from when it answers until it is killed."""
+    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **environment})
     try:
         wait_for(port, process)
-        yield f"ws://127.0.0.1:{port}", process.pid
+        yield process.pid
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -128,21 +174,6 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.05)
     sys.exit("the server did not start")
-
-
-def table(results: dict[str, dict[str, list[float]]]) -> str:
-    """The medians, and the project's ratio to each of the others."""
-    lines = ["| | project | stock | plain | × stock | × plain |", "|---|---:|---:|---:|---:|---:|"]
-    for what, by_server in results.items():
-        medians = {server: statistics.median(values) for server, values in by_server.items()}
-        cells = [f"{medians[server]:,.1f}" if server in medians else "" for server in APPLICATIONS]
-        ratios = [_ratio(medians["project"], medians.get(server)) for server in ("stock", "plain")]
-        lines.append(f"| {what} | {' | '.join([*cells, *ratios])} |")
-    return "\n".join(lines)
-
-
-def _ratio(value: float, other: float | None) -> str:
-    return f"{value / other:.2f}" if other else ""
 
 
 if __name__ == "__main__":

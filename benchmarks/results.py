@@ -1,0 +1,68 @@
+"""What was measured: medians, the project's ratios to the others, a table and a plot of them."""
+
+import statistics
+from pathlib import Path
+
+# Units of what is better the less there is of it.
+LESS_IS_BETTER = (" µs", " ms", "KiB", "%")
+
+
+class Results:
+    """Figures by what was measured and of which server, several of each."""
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._figures: dict[str, dict[str, list[float]]] = {}
+
+    def add(self, what: str, server: str, figure: float) -> None:
+        self._figures.setdefault(what, {}).setdefault(server, []).append(figure)
+
+    def ratio(self, what: str, other: str) -> float | None:
+        """The median of the project's ratios to another server, each within its turn: a machine's speed drifts."""
+        figures = self._figures[what]
+        pairs = list(zip(figures[self._project], figures.get(other, []), strict=False))
+        return statistics.median(own / its for own, its in pairs) if pairs and all(its for _, its in pairs) else None
+
+    def table(self) -> str:
+        lines = ["| | project | stock | plain | × stock | × plain |", "|---|---:|---:|---:|---:|---:|"]
+        for what, by_server in self._figures.items():
+            medians = {server: statistics.median(figures) for server, figures in by_server.items()}
+            cells = [f"{medians[server]:,.1f}" if server in medians else "" for server in ("project", "stock", "plain")]
+            ratios = [self.ratio(what, server) for server in ("stock", "plain")]
+            cells += [f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios]
+            lines.append(f"| {what} | {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
+
+    def write(self, folder: Path) -> None:
+        """results.md and results.svg."""
+        (folder / "results.md").write_text(self.table())
+        self._plot(folder / "results.svg")
+
+    def _plot(self, path: Path) -> None:
+        """How many times better than stock Channels, and where an application without a framework is."""
+        import matplotlib
+
+        matplotlib.use("svg")
+        matplotlib.rcParams.update({"svg.hashsalt": "results", "font.size": 10})
+        from matplotlib import pyplot
+
+        rows = [what for what in self._figures if self.ratio(what, "stock")]
+        figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
+        own = [self._times_better(what, "project") for what in rows]
+        axes.barh(rows, own, color="#0c7a5e", height=0.6, label="a generated project")
+        plain = {what: self._times_better(what, "plain") for what in rows if "plain" in self._figures[what]}
+        axes.plot(list(plain.values()), list(plain), "D", color="#c2571a", label="plain ASGI, without a framework")
+        axes.axvline(1, color="#555", linewidth=1)
+        axes.set(xscale="log", xlim=(0.5, max([*own, *plain.values()]) * 2), xlabel="times better than stock Channels")
+        axes.xaxis.set_major_formatter("{x:g} ×")
+        for row, times in zip(rows, own, strict=True):
+            axes.annotate(f"{times:.3g} ×", (times, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.invert_yaxis()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower right")
+        figure.savefig(path, metadata={"Date": None})
+
+    def _times_better(self, what: str, server: str) -> float:
+        medians = {name: statistics.median(figures) for name, figures in self._figures[what].items()}
+        times = medians[server] / medians["stock"]
+        return 1 / times if any(unit in what for unit in LESS_IS_BETTER) else times
