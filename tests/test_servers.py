@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 SERVERS = {
     "uvicorn": ["-m", "apps.common.server"],
     "daphne": ["-m", "daphne", "--port", "PORT", "--verbosity", "0", "config.asgi:application"],
-    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:PORT", "config.asgi:application"],
+    # One process: of more, those that it starts would outlive it.
+    "hypercorn": ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:PORT", "config.asgi:application"],
 }
 
 
