@@ -67,7 +67,7 @@ class Inbox(Generic[T]):
         self._task = asyncio.current_task()
         try:
             while not self._is_over:
-                item = await self._next()
+                item = await self._read_next() if self._reader else self._take(await self._receive())
                 if item is not None:
                     await self._handle_watched(item)
             if self._reader:
@@ -77,11 +77,9 @@ class Inbox(Generic[T]):
             if self._reader:
                 self._reader.cancel()
 
-    async def _next(self) -> T | None:
+    async def _read_next(self) -> T | None:
         if self._items:
             return self._items.popleft()
-        if self._reader is None:
-            return self._take(await self._receive())
         self._wake = asyncio.get_running_loop().create_future()
         try:
             await self._wake
