@@ -49,14 +49,13 @@ class Results:
         rows = [what for what in self._figures if self.ratio(what, "stock")]
         figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
         own = [self._times_better(what, "project") for what in rows]
-        axes.barh(rows, own, color="#0c7a5e", height=0.6, label="a generated project")
+        axes.barh(rows, [times - 1 for times in own], left=1, color="#0c7a5e", height=0.6, label="a generated project")
         plain = {what: self._times_better(what, "plain") for what in rows if "plain" in self._figures[what]}
-        axes.plot(list(plain.values()), list(plain), "D", color="#c2571a", label="plain ASGI, without a framework")
-        axes.axvline(1, color="#555", linewidth=1)
-        axes.set(xscale="log", xlim=(0.5, max([*own, *plain.values()]) * 2), xlabel="times better than stock Channels")
+        axes.plot(list(plain.values()), list(plain), "D", color="#e08a3c", label="plain ASGI, without a framework")
+        axes.set(xscale="log", xlim=(1, max([*own, *plain.values()]) * 1.2), xlabel="times better than stock Channels")
         axes.xaxis.set_major_formatter("{x:g} ×")
         for row, times in zip(rows, own, strict=True):
-            axes.annotate(f"{times:.3g} ×", (times, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
+            axes.annotate(f"{times:.3g} ×", (1.01, row), xycoords=("axes fraction", "data"), va="center")
         axes.invert_yaxis()
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="lower right")
