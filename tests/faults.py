@@ -105,6 +105,7 @@ class Account:
 
     numbers: list[int] = field(default_factory=list)  # what the publishers counted, in the order of arrival
     resyncs: int = 0
+    told_at: int = 0  # how many it had when it was last told to load its state anew
     connections: int = 0
     longest_gap: float = 0.0  # seconds without a broadcast
     twice: int = 0
@@ -112,6 +113,11 @@ class Account:
 
     def lost(self, sent: set[int]) -> int:
         return len(sent - set(self.numbers))
+
+    def lost_since_told(self, sent: set[int]) -> int:
+        """Of what one publisher sent from the first on that came after the page was last told."""
+        since = self.numbers[self.told_at :]
+        return len({number for number in sent if since and number > since[0]} - set(since))
 
 
 class Page:
@@ -176,14 +182,19 @@ class Page:
         data = frame["data"]
         self._is_greeted |= frame["type"] == "welcome"
         if frame["type"] == "welcome" and data["recovered"] is not True:
-            self.account.resyncs += data["recovered"] is False
+            if data["recovered"] is False:
+                self._is_told()
             self.epoch, self._seq = data["epoch"], data["seq"]
         elif frame["type"] == "resync":
-            self.account.resyncs += 1
+            self._is_told()
             self.epoch, self._seq = data["epoch"], data["seq"]
         elif frame["type"] == "news":
             self._count(frame["seq"], int(data["text"]))
         self._arrived.set()
+
+    def _is_told(self) -> None:
+        self.account.resyncs += 1
+        self.account.told_at = len(self.account.numbers)
 
     def _count(self, seq: int, number: int) -> None:
         now = time.monotonic()

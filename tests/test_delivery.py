@@ -4,6 +4,7 @@ Each test prints its account: what was sent and received, twice, out of order, a
 """
 
 import asyncio
+import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -99,6 +100,7 @@ async def settle_told(pages: list[Page], sent: set[int], last: int, fault: str) 
         account = page.account
         assert (account.twice, account.out_of_order) == (0, 0)
         assert account.lost(sent) == 0 or account.resyncs > 0
+        assert account.lost_since_told(sent) == 0
     report(fault, [page.account for page in pages], sent)
 
 
@@ -200,13 +202,13 @@ def test_a_store_that_is_flushed_is_told_of(pair: tuple[Process, Process], store
 
 def test_a_reader_that_stops_holds_up_none_of_500_others(alone: Process) -> None:
     async def scenario() -> None:
-        counts: dict[object, int] = {}
+        numbers: dict[object, list[int]] = {}
         done = asyncio.Event()
 
         def on_frame(client: object, payload: bytes) -> None:
             if b'"news"' in payload:
-                counts[client] = counts.get(client, 0) + 1
-                if counts[client] == 200 and sum(count == 200 for count in counts.values()) == 500:
+                numbers.setdefault(client, []).append(json.loads(payload)["seq"])
+                if len(numbers[client]) == 200 and sum(len(each) == 200 for each in numbers.values()) == 500:
                     done.set()
 
         url = f"ws://127.0.0.1:{alone.port}/ws/fanout/"
@@ -218,6 +220,7 @@ def test_a_reader_that_stops_holds_up_none_of_500_others(alone: Process) -> None
         for _ in range(200):
             readers[0].transport.write(masked(b'{"type":"publish","data":{"text":"%s"}}' % text.encode()))
         await asyncio.wait_for(done.wait(), 60)
+        assert all(each == list(range(1, 201)) for each in numbers.values())
         stopped.transport.resume_reading()
         while stopped.closed is None:
             await asyncio.sleep(0.05)

@@ -95,8 +95,10 @@ apps/common/tests/test_javascript.py
 apps/common/tests/test_limits.py
 apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
+apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
 apps/common/tests/test_processes.py
+apps/common/tests/test_redis.py
 apps/common/tests/test_refused.py
 apps/common/tests/test_registry.py
 apps/common/tests/test_replay.py
@@ -126,6 +128,8 @@ apps/common/websockets/metrics.py
 apps/common/websockets/outbox.py
 apps/common/websockets/protocol.py
 apps/common/websockets/receiving.py
+apps/common/websockets/redis_listener.py
+apps/common/websockets/redis_scripts.py
 apps/common/websockets/redis_streams.py
 apps/common/websockets/registry.py
 apps/common/websockets/revocation.py

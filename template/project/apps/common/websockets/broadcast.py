@@ -6,10 +6,12 @@ Redis is away, is logged, and no request fails; the pages are told as soon as it
 """
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
 from apps.common.websockets.messages import Message
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 def broadcast(group: str, message: Message) -> None:
     """Send a message to every page of the group, once the transaction under way is committed: no page hears of what
     was rolled back. For sync code."""
-    transaction.on_commit(partial(_broadcast, group, message.encode()))
+    _after_commit(partial(_broadcast, group, message.encode()), "abroadcast")
 
 
 async def abroadcast(group: str, message: Message) -> None:
@@ -36,7 +38,7 @@ async def abroadcast(group: str, message: Message) -> None:
 
 def broadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
     """Send a message to every page that the user has open now, after commit. It is not kept. For sync code."""
-    transaction.on_commit(partial(tell, {"to_user": str(user.pk), "text": message.encode()}))
+    _after_commit(partial(tell, {"to_user": str(user.pk), "text": message.encode()}), "abroadcast_to_user")
 
 
 async def abroadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
@@ -50,8 +52,15 @@ def stream_position(group: str) -> Position | None:
     try:
         return get_streams().top(group)
     except StreamsUnavailable as error:
-        _log(group, error)
+        logger.error("The position of %s is not known: %s", group, error)
         return None
+
+
+def _after_commit(function: Callable[[], object], name: str) -> None:
+    try:
+        transaction.on_commit(function)
+    except SynchronousOnlyOperation as error:
+        raise SynchronousOnlyOperation(f"This is async code: `await {name}(…)` instead.") from error
 
 
 def _broadcast(group: str, body: str) -> None:

@@ -112,6 +112,8 @@ class Hub:
         while True:
             group = self._groups.setdefault(name, _Group(name))
             async with group.lock:
+                if group.failure:
+                    raise StreamsUnavailable(group.failure)  # nobody waits for more than one attempt
                 if self._groups.get(name) is not group:
                     continue  # it was given up while this waited for the lock
                 if not group.is_open:
@@ -149,8 +151,9 @@ class Hub:
         try:
             async with asyncio.timeout(JOIN_SECONDS):
                 await group.open()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StreamsUnavailable(str(error)) from error
+        except (RedisError, OSError, TimeoutError, StreamsUnavailable) as error:
+            group.failure = str(error) or type(error).__name__
+            raise StreamsUnavailable(group.failure) from error
         finally:
             if not group.is_open:  # also when the page went away meanwhile
                 self._groups.pop(group.name, None)
@@ -166,6 +169,7 @@ class _Group:
         self.members: dict[Member, None] = {}
         self.position = Position("", 0)
         self.is_open = False
+        self.failure = ""  # why it could not be opened
         self._work: Serial[Event | Broadcast | None] = Serial(self._take, MAX_WAITING)
         self._pump: asyncio.Task[None] | None = None
         self._channel = ""

@@ -50,6 +50,7 @@ class Registry:
         self._by_session: dict[str, set[Connection]] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._is_listening = False  # to what other processes tell
+        self._beginning: asyncio.Task[None] | None = None  # to listen
         self._is_permanent = False
         self.is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,9 +105,17 @@ class Registry:
         task.add_done_callback(self._tasks.discard)
 
     async def _listen(self) -> None:
-        if not self._is_listening:
-            await get_streams().listen_to_orders(self.obey)
-            self._is_listening = True
+        if self._is_listening:
+            return
+        if self._beginning is None:  # one attempt, for all who come meanwhile
+            self._beginning = asyncio.create_task(get_streams().listen_to_orders(self.obey))
+        beginning = self._beginning
+        try:
+            await asyncio.shield(beginning)
+        finally:
+            if beginning.done() and self._beginning is beginning:
+                self._beginning = None
+        self._is_listening = True
 
     async def _unlisten(self) -> None:
         if self._is_listening and not self._is_permanent:

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import cache
 from itertools import islice
@@ -76,7 +76,7 @@ class Streams(Protocol):
 
     def tell(self, order: Order) -> bool: ...
 
-    async def listen_to_orders(self, obey: Callable[[Order], Any]) -> None: ...
+    def listen_to_orders(self, obey: Callable[[Order], Any]) -> Coroutine[Any, Any, None]: ...
 
     async def unlisten_to_orders(self) -> None: ...
 
@@ -165,7 +165,9 @@ class MemoryStreams:
         self._pruned_at = now
         for group, stream in list(self._streams.items()):
             stream.expire(now)
-            if not stream.listeners and now - stream.used_at > STREAM_SECONDS:
+            # One that was only asked for is soon forgotten: there may be one for every address that visitors tried.
+            kept = STREAM_SECONDS if stream.seq else FRAME_SECONDS
+            if not stream.listeners and now - stream.used_at > kept:
                 del self._streams[group]
 
 
