@@ -29,6 +29,17 @@ from apps.invoices.models import Invoice
 def test_mine():
     assert str(Invoice(number=1)) == "1"
 """
+URLS = """
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    return HttpResponse(f"invoice {pk}")
+
+
+urlpatterns = [path("<int:pk>/", detail, name="invoice")]
+"""
 # Files of a feature that an app of the owner's may have before.
 MAY_BE_THERE = {"__init__.py", "apps.py", "tests/__init__.py"}
 
@@ -69,13 +80,26 @@ def make_app(project: Path, tools: Tools) -> Path:
     manage(project, tools, "startapp", "invoices")
     app = project / "apps/invoices"
     (app / "models.py").write_text(MODEL.lstrip())
-    (app / "urls.py").write_text("urlpatterns = []\n")
+    (app / "urls.py").write_text(URLS.lstrip())
+    include_urls(project / "config/urls.py")
     (app / "tests").mkdir()
     (app / "tests/__init__.py").write_text("# mine\n")
     (app / "tests.py").unlink()
     (app / "tests/test_invoices.py").write_text(TEST.lstrip())
     manage(project, tools, "makemigrations", "invoices")
     return app
+
+
+def include_urls(urls: Path) -> None:
+    """As an owner does: at the end of the list."""
+    before, end, after = urls.read_text().replace("import path\n", "import include, path\n").partition("]\n")
+    urls.write_text(f'{before}    path("invoices/", include("apps.invoices.urls")),\n{end}{after}')
+
+
+def views_of(project: Path, tools: Tools, *addresses: str) -> list[str]:
+    """What each address leads to: ["apps.invoices.urls.detail", …]."""
+    tell = f"from django.urls import resolve; [print(resolve(address)._func_path) for address in {addresses}]"
+    return manage(project, tools, "shell", "--verbosity", "0", "--command", tell).splitlines()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -299,6 +323,14 @@ def test_adds_a_feature_to_an_app(project: Path, tools: Tools) -> None:
     printed = tools.run(project, "python", "-m", "pytest", "-v", *tests)
     assert "test_invoices.py::test_mine PASSED" in printed
     assert "test_consumer.py::" in printed
+
+
+def test_the_pages_of_an_app_come_before_that_of_its_feature(project: Path, tools: Tools) -> None:
+    make_app(project, tools)
+    manage(project, tools, "startfeature", "invoices")
+    views = ["apps.invoices.urls.detail", "apps.invoices.live.index"]
+    assert views_of(project, tools, "/invoices/5/", "/invoices/demo/") == views
+    tools.run(project, "ruff", "format", "--check", "config/urls.py")
 
 
 def test_refuses_to_hide_the_tests_of_an_app(template: Template, project: Path, tools: Tools) -> None:
