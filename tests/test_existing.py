@@ -86,7 +86,16 @@ LEFT_OUT = {
     "apps/common/templates/registration/login.html",
 } | {
     f"apps/common/management/app_template/{name}.py-tpl"
-    for name in ("__init__", "admin", "apps", "migrations/__init__", "models", "tests", "views")
+    for name in (
+        "__init__",
+        "admin",
+        "apps",
+        "migrations/__init__",
+        "models",
+        "tests/__init__",
+        "tests/test_app_name",
+        "views",
+    )
 }
 
 

@@ -31,7 +31,8 @@ apps/common/management/app_template/admin.py-tpl
 apps/common/management/app_template/apps.py-tpl
 apps/common/management/app_template/migrations/__init__.py-tpl
 apps/common/management/app_template/models.py-tpl
-apps/common/management/app_template/tests.py-tpl
+apps/common/management/app_template/tests/__init__.py-tpl
+apps/common/management/app_template/tests/test_app_name.py-tpl
 apps/common/management/app_template/views.py-tpl
 apps/common/management/commands/__init__.py
 apps/common/management/commands/drain.py
