@@ -22,6 +22,7 @@ apps/common/checks/imports.py
 apps/common/checks/installation.py
 apps/common/checks/javascript.py
 apps/common/checks/scripts.py
+apps/common/checks/static_files.py
 apps/common/context_processors.py
 apps/common/csp.py
 apps/common/features.py
@@ -41,8 +42,8 @@ apps/common/management/commands/startapp.py
 apps/common/management/commands/startfeature.py
 apps/common/scaffold.py
 apps/common/server.py
-apps/common/static/css/site.css
-apps/common/static/img/icon.svg
+apps/common/static/common/css/site.css
+apps/common/static/common/img/icon.svg
 apps/common/static/js/components/connection_status.js
 apps/common/static/js/services/backoff.js
 apps/common/static/js/services/events.js

@@ -10,6 +10,8 @@ common.E007  no channel layer
 common.E008  no REDIS_URL
 common.E009  a feature that is not installed
 common.E010  a feature whose WebSocket routes are not in the ASGI application
+common.E011  a static file that hides one of the common part, or is hidden by it
+common.E012  no finder for the static files of apps
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket
@@ -21,6 +23,6 @@ empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. S
 turns a check off.
 """
 
-from apps.common.checks import deploy, endpoints, imports, installation
+from apps.common.checks import deploy, endpoints, imports, installation, static_files
 
-__all__ = ["deploy", "endpoints", "imports", "installation"]
+__all__ = ["deploy", "endpoints", "imports", "installation", "static_files"]

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
+from django.contrib.staticfiles.finders import get_finders
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
 from django.http import HttpResponse
 from django.urls import path, re_path
 
 from apps.common import features
-from apps.common.checks import deploy, endpoints, imports, installation
+from apps.common.checks import deploy, endpoints, imports, installation, static_files
 from apps.common.websockets.gate import OriginGate, UnknownPath
 
 BASE = "/static/js/services/websocket.js"
@@ -300,6 +301,40 @@ def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
     monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
     assert ids(installation.check_features()) == found
     monkeypatch.delitem(sys.modules, "apps.shop")
+
+
+# common.E011 and common.E012
+
+
+def test_a_file_that_hides_one_of_the_common_part_is_named(shop, monkeypatch):
+    monkeypatch.chdir(shop.app.path)
+    shop("", "shop/css/site.css")
+    shop("", "js/services/other.js")
+    assert static_files.check_static_files() == []
+    shop("", "js/services/websocket.js")
+    [error] = static_files.check_static_files()
+    assert error.id == "common.E011"
+    assert error.msg.startswith(f"{static_files.STATIC / 'js/services/websocket.js'} is never served: static/js/")
+    assert error.hint.startswith("Move static/js/services/websocket.js to a path of its own, such as static/myapp/")
+
+
+def test_a_file_that_the_common_part_hides_is_named(shop, monkeypatch):
+    monkeypatch.chdir(shop.app.path)
+    shop("", "js/services/websocket.js")
+    monkeypatch.setattr(static_files.finders, "get_finders", lambda: reversed([*get_finders()]))
+    [error] = static_files.check_static_files()
+    assert error.msg.startswith("static/js/services/websocket.js is never served: ")
+    assert error.hint.startswith("Move static/js/services/websocket.js to a path of its own")
+
+
+def test_a_folder_that_is_listed_twice_hides_nothing(settings):
+    settings.STATICFILES_DIRS = [static_files.STATIC]
+    assert static_files.check_static_files() == []
+
+
+def test_without_a_finder_for_apps_that_is_said_once(settings):
+    settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
+    assert ids(static_files.check_static_files()) == ["common.E012"]
 
 
 # common.W001 to common.W003
