@@ -6,11 +6,15 @@ from types import SimpleNamespace
 import pytest
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
+from django.conf.urls.i18n import i18n_patterns
+from django.contrib.admin.views.decorators import staff_member_required
+from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles.finders import get_finders
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
 from django.http import HttpResponse
-from django.urls import path, re_path
+from django.test.utils import override_script_prefix
+from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
 from apps.common.checks import deploy, endpoints, imports, installation, static_files
@@ -200,7 +204,7 @@ def test_an_endpoint_is_not_judged_where_the_routes_are_hidden(shop, asgi):
     assert ids(endpoints.check_endpoints([shop.app])) == ["common.E003"]
 
 
-# common.E004 to common.E010, common.W004 and common.W005
+# common.E004 to common.E010, common.W004 to common.W006
 
 
 class ShopConsumer(UnknownPath):
@@ -301,6 +305,54 @@ def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
     monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
     assert ids(installation.check_features()) == found
     monkeypatch.delitem(sys.modules, "apps.shop")
+
+
+def sign_in(request):
+    return HttpResponse()
+
+
+SIGN_IN = path("sign-in/", sign_in, name="sign_in")
+
+
+@pytest.mark.parametrize(
+    ("login_url", "urlpatterns", "found"),
+    [
+        ("/accounts/login/", [SIGN_IN], ["common.W006"]),
+        ("login", [SIGN_IN], ["common.W006"]),
+        (reverse_lazy("login"), [SIGN_IN], ["common.W006"]),
+        ("/sign-in/", [SIGN_IN], []),
+        ("/sign-in", [SIGN_IN], []),  # gets its slash
+        ("sign_in", [SIGN_IN], []),
+        (reverse_lazy("sign_in"), [SIGN_IN], []),
+        ("/sign-in/", i18n_patterns(SIGN_IN), []),  # gets its language
+        ("sign_in", i18n_patterns(SIGN_IN), []),
+        ("https://login.example.com/", [], []),
+    ],
+)
+def test_there_is_a_login_page(settings, monkeypatch, shop_modules, login_url, urlpatterns, found):
+    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
+    monkeypatch.setitem(globals(), "urlpatterns", urlpatterns)
+    settings.ROOT_URLCONF, settings.LOGIN_URL = __name__, login_url
+    assert ids(installation.check_login_page()) == found
+
+
+@pytest.mark.parametrize(
+    ("login_url", "found"),
+    [("sign_in", []), ("/site/sign-in/", []), ("/site/login/", ["common.W006"]), ("/login-of-another-site/", [])],
+)
+def test_there_is_a_login_page_below_a_prefix(settings, monkeypatch, shop_modules, login_url, found):
+    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
+    monkeypatch.setitem(globals(), "urlpatterns", [SIGN_IN])
+    settings.ROOT_URLCONF, settings.LOGIN_URL = __name__, login_url
+    with override_script_prefix("/site/"):
+        assert ids(installation.check_login_page()) == found
+
+
+@pytest.mark.parametrize("guard", [lambda view: view, login_required(login_url="/elsewhere/"), staff_member_required])
+def test_a_page_that_asks_for_no_sign_in_needs_no_login_page(settings, shop_modules, guard):
+    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", guard(shop_page))]
+    settings.LOGIN_URL = "/nowhere/"
+    assert installation.check_login_page() == []
 
 
 # common.E011 and common.E012
