@@ -330,9 +330,17 @@ def test_live_pages_may_have_the_layout_of_the_project(template: Template, split
     assert scripts == sorted(scripts)
 
 
+def test_the_places_are_counted(template: Template, mysite: Path) -> None:
+    take_common_part(template, mysite)
+    page = (mysite / PAGE).read_text(encoding="utf-8")
+    assert re.findall(r"^## (\d)\. ", page, re.M) == list("12345")
+    assert re.findall(r"\b(\w+) places\b", page) == ["five"]
+
+
 def test_the_packages_are_those_of_a_generated_project(template: Template, mysite: Path) -> None:
     take_common_part(template, mysite)
-    [commands] = blocks(mysite, "1. Packages", "sh")
+    commands, without_uv = blocks(mysite, "1. Packages", "sh")
+    assert without_uv == re.sub("uv add( --dev)?", "python -m pip install", commands)
     named = re.findall(r'"(.+?)"', commands)
     metadata = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "0", (ROOT / "template/project/pyproject.toml.jinja").read_text())
     lists = re.findall(r'^    "([^"]+)"', metadata, re.M)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import Tools
 from scaffold import Template, paths
 
 PROJECT = """
@@ -199,6 +200,13 @@ def test_a_feature_changes_nothing_else(template: Template, tmp_path: Path) -> N
     template.feature("orders", project)
     assert {path: (project / path).read_bytes() for path in before} == before
     assert "apps/orders/consumers.py" in paths(project)
+
+
+def test_what_the_first_run_adds_is_to_be_committed(tools: Tools) -> None:
+    added = {"uv.lock", "package-lock.json"}
+    assert added < set(paths(tools.home))
+    readme = (tools.home / "README.md").read_text()
+    assert {path for path in added if f"`{path}`" not in readme} == set()
 
 
 def differences(made: list[str], expected: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Tools
-from scaffold import Template, paths
+from scaffold import ROOT, Template, paths
 from test_names import accepted_features
 
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
@@ -72,6 +72,16 @@ def test_every_target_of_the_makefile_is_explained_without_make(project: Path) -
     commands = {re.sub(options, "", command) for recipe in targets.values() for command in recipe}
     assert len(commands) > 10
     assert {command for command in commands if command not in readme} == set()
+
+
+SETS_A_VARIABLE = r"\b[A-Z_]+=\S+ (?:[A-Z_]+=\S+ )*(?:uv|python)\b"
+
+
+@pytest.mark.parametrize("page", ["README.md.jinja", "docs/websockets.md", "docs/existing-project.md"])
+def test_what_only_a_shell_of_posix_understands_is_explained(page: str) -> None:
+    text = (ROOT / "template/project" / page).read_text(encoding="utf-8")
+    assert re.search(SETS_A_VARIABLE, text)
+    assert re.search(r"on Windows,? set .+? first, in\s+PowerShell\s+with\s+`\$env:", text, re.IGNORECASE | re.DOTALL)
 
 
 def test_scripts_of_npm_need_no_shell_of_posix(project: Path) -> None:
