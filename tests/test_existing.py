@@ -251,7 +251,7 @@ def test_apps_that_are_imported_without_apps_are_not_listed_twice(
     template: Template, mysite: Path, tools: Tools
 ) -> None:
     (mysite / "apps/users").mkdir(parents=True)
-    for name in ("__init__", "models"):
+    for name in ("__init__", "routing"):
         (mysite / f"apps/users/{name}.py").touch()
     take_common_part(template, mysite)
     on_path = 'import sys\nsys.path.insert(0, str(BASE_DIR / "apps"))\nINSTALLED_APPS += ["users"]'

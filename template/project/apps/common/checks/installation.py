@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from channels.layers import channel_layers
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.handlers.asgi import ASGIHandler
@@ -77,7 +76,8 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register()
 def check_features(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [_not_installed(app) for app in local_apps() if find_spec(f"{app}.routing") and not apps.is_installed(app)]
+    left_out = local_apps(besides=settings.INSTALLED_APPS)
+    return [_not_installed(app) for app in left_out if find_spec(f"{app}.routing")]
 
 
 @register(Tags.urls)

@@ -295,8 +295,18 @@ def test_the_live_page_of_a_feature_is_at_its_address(settings, monkeypatch, sho
     assert ids(installation.check_live_pages()) == found
 
 
-@pytest.mark.parametrize(("module", "found"), [("routing.py", ["common.E009"]), ("models.py", [])])
-def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module, found):
+@pytest.mark.parametrize(
+    ("module", "listed", "found"),
+    [
+        ("routing.py", "apps.orders", ["common.E009"]),
+        ("routing.py", "apps.shop", []),
+        ("routing.py", "apps.shop.apps.ShopConfig", []),
+        ("routing.py", "shop", []),  # where apps/ is on sys.path
+        ("models.py", "apps.orders", []),
+    ],
+)
+def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module, listed, found):
+    monkeypatch.setattr(installation, "settings", SimpleNamespace(INSTALLED_APPS=[listed]))
     for name in ("__init__.py", module):
         (tmp_path / "shop").mkdir(exist_ok=True)
         (tmp_path / "shop" / name).touch()
@@ -304,7 +314,7 @@ def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
     monkeypatch.setattr(sys.modules["apps"], "__path__", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
     assert ids(installation.check_features()) == found
-    monkeypatch.delitem(sys.modules, "apps.shop")
+    monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
 
 
 def sign_in(request):
