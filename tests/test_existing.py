@@ -69,7 +69,8 @@ def add_feature(project: Path, tools: Tools, *options: str) -> None:
 
 
 def live_page(project: Path, tools: Tools) -> str:
-    visit = "Client(headers={'host': 'localhost'}).get('/orders/demo/').content.decode()"
+    """What a visitor sees who opens it, at the end of all redirects."""
+    visit = "Client(headers={'host': 'localhost'}).get('/orders/demo/', follow=True).content.decode()"
     tools.run(project, "python", "manage.py", "migrate", "--verbosity", "0")
     return tools.run(project, "python", "manage.py", "shell", "-c", f"from django.test import Client; print({visit})")
 
@@ -86,7 +87,16 @@ LEFT_OUT = {
     "apps/common/templates/registration/login.html",
 } | {
     f"apps/common/management/app_template/{name}.py-tpl"
-    for name in ("__init__", "admin", "apps", "migrations/__init__", "models", "tests", "views")
+    for name in (
+        "__init__",
+        "admin",
+        "apps",
+        "migrations/__init__",
+        "models",
+        "tests/__init__",
+        "tests/test_app_name",
+        "views",
+    )
 }
 
 
@@ -189,7 +199,7 @@ def test_the_last_words_name_the_instructions(template: Template, mysite: Path) 
 def test_each_place_is_named_until_it_is_edited(template: Template, mysite: Path, tools: Tools) -> None:
     take_common_part(template, mysite)
     settings, asgi, urls = (mysite / f"mysite/{name}.py" for name in ("settings", "asgi", "urls"))
-    installed, application, layer = blocks(mysite, "2. Settings")
+    installed, application, layer, login = blocks(mysite, "2. Settings")
     append(settings, installed)
     assert complaints(mysite, tools) == {"common.E005", "common.E007", "common.E008"}
     append(settings, application)
@@ -199,6 +209,8 @@ def test_each_place_is_named_until_it_is_edited(template: Template, mysite: Path
     append(asgi, blocks(mysite, "3. asgi.py")[-1])
     assert complaints(mysite, tools) == set()
     add_feature(mysite, tools)
+    assert complaints(mysite, tools) == {"common.W004", "common.W006"}
+    append(settings, login)
     assert complaints(mysite, tools) == {"common.W004"}
     append(urls, *blocks(mysite, "4. urls.py"))
     assert complaints(mysite, tools) == set()
@@ -235,16 +247,63 @@ def test_apps_that_are_listed_already_are_not_listed_twice(template: Template, m
     assert apps[-2:] == ["apps.users", "apps.billing"]
 
 
+def test_apps_that_are_imported_without_apps_are_not_listed_twice(
+    template: Template, mysite: Path, tools: Tools
+) -> None:
+    (mysite / "apps/users").mkdir(parents=True)
+    for name in ("__init__", "routing"):
+        (mysite / f"apps/users/{name}.py").touch()
+    take_common_part(template, mysite)
+    on_path = 'import sys\nsys.path.insert(0, str(BASE_DIR / "apps"))\nINSTALLED_APPS += ["users"]'
+    append(mysite / "mysite/settings.py", on_path)
+    follow_instructions(mysite, "mysite/settings.py", "mysite")
+    add_feature(mysite, tools)
+    assert complaints(mysite, tools) == set()
+
+
 def test_a_new_project_gets_a_feature_that_works(template: Template, mysite: Path, tools: Tools) -> None:
     take_common_part(template, mysite)
     follow_instructions(mysite, "mysite/settings.py", "mysite")
-    add_feature(mysite, tools, "--access", "public")
+    add_feature(mysite, tools)
     assert complaints(mysite, tools) == set()
+    append(mysite / "pyproject.toml", *blocks(mysite, "5. Tests", "toml"))
+    assert counted_passed(tools.run(mysite, "python", "-m", "pytest", "-q")) >= 5
+
+
+def test_who_opens_the_first_page_of_a_new_project_is_asked_to_log_in(
+    template: Template, mysite: Path, tools: Tools
+) -> None:
+    take_common_part(template, mysite)
+    follow_instructions(mysite, "mysite/settings.py", "mysite")
+    add_feature(mysite, tools)
+    assert "<title>Log in | Django site admin</title>" in live_page(mysite, tools)
+
+
+def test_who_opens_a_public_page_of_a_new_project_sees_it(template: Template, mysite: Path, tools: Tools) -> None:
+    take_common_part(template, mysite)
+    follow_instructions(mysite, "mysite/settings.py", "mysite")
+    add_feature(mysite, tools, "--access", "public")
     page = live_page(mysite, tools)
     assert '<script type="importmap">' in page
     assert "<title>Orders · localhost</title>" in page
-    append(mysite / "pyproject.toml", *blocks(mysite, "5. Tests", "toml"))
-    assert counted_passed(tools.run(mysite, "python", "-m", "pytest", "-q")) >= 5
+
+
+def test_a_static_file_of_the_projects_that_has_a_path_of_the_common_part_is_served(
+    template: Template, mysite: Path, tools: Tools
+) -> None:
+    take_common_part(template, mysite)
+    follow_instructions(mysite, "mysite/settings.py", "mysite")
+    append(mysite / "mysite/settings.py", "INSTALLED_APPS += ['web']")
+    for path in ("__init__.py", "static/css/site.css", "static/img/icon.svg"):
+        (mysite / "web" / path).parent.mkdir(parents=True, exist_ok=True)
+        (mysite / "web" / path).touch()
+    found = tools.run(mysite, "python", "manage.py", "findstatic", "css/site.css", "img/icon.svg", "--first")
+    assert re.findall(r"^  (\S+)$", found, re.M) == [
+        str(mysite / "web/static" / path) for path in ("css/site.css", "img/icon.svg")
+    ]
+    (mysite / "web/static/js/services").mkdir(parents=True)
+    (mysite / "web/static/js/services/events.js").touch()
+    assert complaints(mysite, tools) == {"common.E011"}
 
 
 def test_a_split_project_gets_a_feature_that_works(template: Template, split: Path, tools: Tools) -> None:
@@ -271,9 +330,17 @@ def test_live_pages_may_have_the_layout_of_the_project(template: Template, split
     assert scripts == sorted(scripts)
 
 
+def test_the_places_are_counted(template: Template, mysite: Path) -> None:
+    take_common_part(template, mysite)
+    page = (mysite / PAGE).read_text(encoding="utf-8")
+    assert re.findall(r"^## (\d)\. ", page, re.M) == list("12345")
+    assert re.findall(r"\b(\w+) places\b", page) == ["five"]
+
+
 def test_the_packages_are_those_of_a_generated_project(template: Template, mysite: Path) -> None:
     take_common_part(template, mysite)
-    [commands] = blocks(mysite, "1. Packages", "sh")
+    commands, without_uv = blocks(mysite, "1. Packages", "sh")
+    assert without_uv == re.sub("uv add( --dev)?", "python -m pip install", commands)
     named = re.findall(r'"(.+?)"', commands)
     metadata = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "0", (ROOT / "template/project/pyproject.toml.jinja").read_text())
     lists = re.findall(r'^    "([^"]+)"', metadata, re.M)

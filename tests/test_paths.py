@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import Tools
 from scaffold import Template, paths
 
 PROJECT = """
@@ -22,6 +23,7 @@ apps/common/checks/imports.py
 apps/common/checks/installation.py
 apps/common/checks/javascript.py
 apps/common/checks/scripts.py
+apps/common/checks/static_files.py
 apps/common/context_processors.py
 apps/common/csp.py
 apps/common/features.py
@@ -31,7 +33,8 @@ apps/common/management/app_template/admin.py-tpl
 apps/common/management/app_template/apps.py-tpl
 apps/common/management/app_template/migrations/__init__.py-tpl
 apps/common/management/app_template/models.py-tpl
-apps/common/management/app_template/tests.py-tpl
+apps/common/management/app_template/tests/__init__.py-tpl
+apps/common/management/app_template/tests/test_app_name.py-tpl
 apps/common/management/app_template/views.py-tpl
 apps/common/management/commands/__init__.py
 apps/common/management/commands/drain.py
@@ -40,8 +43,8 @@ apps/common/management/commands/startapp.py
 apps/common/management/commands/startfeature.py
 apps/common/scaffold.py
 apps/common/server.py
-apps/common/static/css/site.css
-apps/common/static/img/icon.svg
+apps/common/static/common/css/site.css
+apps/common/static/common/img/icon.svg
 apps/common/static/js/components/connection_status.js
 apps/common/static/js/services/backoff.js
 apps/common/static/js/services/events.js
@@ -201,6 +204,13 @@ def test_a_feature_changes_nothing_else(template: Template, tmp_path: Path) -> N
     template.feature("orders", project)
     assert {path: (project / path).read_bytes() for path in before} == before
     assert "apps/orders/consumers.py" in paths(project)
+
+
+def test_what_the_first_run_adds_is_to_be_committed(tools: Tools) -> None:
+    added = {"uv.lock", "package-lock.json"}
+    assert added < set(paths(tools.home))
+    readme = (tools.home / "README.md").read_text()
+    assert {path for path in added if f"`{path}`" not in readme} == set()
 
 
 def differences(made: list[str], expected: list[str]) -> list[str]:

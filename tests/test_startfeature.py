@@ -29,6 +29,17 @@ from apps.invoices.models import Invoice
 def test_mine():
     assert str(Invoice(number=1)) == "1"
 """
+URLS = """
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    return HttpResponse(f"invoice {pk}")
+
+
+urlpatterns = [path("<int:pk>/", detail, name="invoice")]
+"""
 # Files of a feature that an app of the owner's may have before.
 MAY_BE_THERE = {"__init__.py", "apps.py", "tests/__init__.py"}
 
@@ -69,13 +80,24 @@ def make_app(project: Path, tools: Tools) -> Path:
     manage(project, tools, "startapp", "invoices")
     app = project / "apps/invoices"
     (app / "models.py").write_text(MODEL.lstrip())
-    (app / "urls.py").write_text("urlpatterns = []\n")
-    (app / "tests").mkdir()
+    (app / "urls.py").write_text(URLS.lstrip())
+    include_urls(project / "config/urls.py")
     (app / "tests/__init__.py").write_text("# mine\n")
-    (app / "tests.py").unlink()
     (app / "tests/test_invoices.py").write_text(TEST.lstrip())
     manage(project, tools, "makemigrations", "invoices")
     return app
+
+
+def include_urls(urls: Path) -> None:
+    """As an owner does: at the end of the list."""
+    before, end, after = urls.read_text().replace("import path\n", "import include, path\n").partition("]\n")
+    urls.write_text(f'{before}    path("invoices/", include("apps.invoices.urls")),\n{end}{after}')
+
+
+def views_of(project: Path, tools: Tools, *addresses: str) -> list[str]:
+    """What each address leads to: ["apps.invoices.urls.detail", …]."""
+    tell = f"from django.urls import resolve; [print(resolve(address)._func_path) for address in {addresses}]"
+    return manage(project, tools, "shell", "--verbosity", "0", "--command", tell).splitlines()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -301,8 +323,27 @@ def test_adds_a_feature_to_an_app(project: Path, tools: Tools) -> None:
     assert "test_consumer.py::" in printed
 
 
-def test_refuses_to_hide_the_tests_of_an_app(template: Template, project: Path, tools: Tools) -> None:
+def test_the_pages_of_an_app_come_before_that_of_its_feature(project: Path, tools: Tools) -> None:
+    make_app(project, tools)
+    manage(project, tools, "startfeature", "invoices")
+    views = ["apps.invoices.urls.detail", "apps.invoices.live.index"]
+    assert views_of(project, tools, "/invoices/5/", "/invoices/demo/") == views
+    tools.run(project, "ruff", "format", "--check", "config/urls.py")
+
+
+def test_adds_a_feature_to_an_app_that_is_as_startapp_made_it(project: Path, tools: Tools) -> None:
     manage(project, tools, "startapp", "invoices")
+    before = files_of(project / "apps/invoices")
+    manage(project, tools, "startfeature", "invoices")
+    after = files_of(project / "apps/invoices")
+    assert {path: after[path] for path in before} == before
+    assert {"tests/test_invoices.py", "tests/test_consumer.py"} <= set(after)
+
+
+def test_refuses_to_hide_the_tests_of_an_app(template: Template, project: Path, tools: Tools) -> None:
+    app = make_app(project, tools)
+    shutil.rmtree(app / "tests")
+    (app / "tests.py").touch()
     words = (
         "apps/invoices/tests.py would be hidden by the feature's tests/. "
         "Move it to apps/invoices/tests/test_invoices.py, with an __init__.py beside it."
@@ -417,13 +458,15 @@ def test_interrupting_it_leaves_nothing(project: Path, tools: Tools) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("below", [".", "apps/common"])
-def test_an_app_is_found_and_its_tests_too(project: Path, tools: Tools, below: str) -> None:
+@pytest.mark.parametrize(("below", "tests"), [(".", "tests/test_invoices.py"), ("apps/common", "tests.py")])
+def test_an_app_is_found_and_its_tests_too(project: Path, tools: Tools, below: str, tests: str) -> None:
     manage(project, tools, "startapp", "invoices", below=below)
     app = project / "apps/invoices"
     assert 'name = "apps.invoices"\n' in (app / "apps.py").read_text()
     (app / "models.py").write_text(MODEL.lstrip())
-    (app / "tests.py").write_text(TEST.lstrip())
+    if tests == "tests.py":  # as in apps that Django itself made
+        shutil.rmtree(app / "tests")
+    (app / tests).write_text(TEST.lstrip())
     manage(project, tools, "check")
     manage(project, tools, "makemigrations", "invoices")
     assert (app / "migrations/0001_initial.py").is_file()
@@ -433,7 +476,9 @@ def test_an_app_is_found_and_its_tests_too(project: Path, tools: Tools, below: s
 def test_a_new_app_has_the_files_of_djangos(project: Path, tools: Tools, tmp_path: Path) -> None:
     run(tmp_path, tools.home / ".venv/bin/django-admin", "startapp", "invoices")
     manage(project, tools, "startapp", "invoices")
-    assert paths(project / "apps/invoices") == paths(tmp_path / "invoices")
+    tests = {"tests/__init__.py", "tests/test_invoices.py"}  # a folder, in which a feature's tests have room
+    assert set(paths(project / "apps/invoices")) - tests == set(paths(tmp_path / "invoices")) - {"tests.py"}
+    assert tests < set(paths(project / "apps/invoices"))
 
 
 def test_a_new_app_satisfies_the_linters(project: Path, tools: Tools) -> None:

@@ -18,5 +18,7 @@ urlpatterns = [
     path("health/", views.health),
     path("ready/", views.ready),
     path("metrics/", views.metrics),
-    *(pattern for page in pages for pattern in page.urlpatterns),
 ]
+
+# Last: a route of yours comes first.
+urlpatterns += [pattern for page in pages for pattern in page.urlpatterns]

@@ -30,10 +30,11 @@ class LivePage:
 def local_apps(besides: Collection[str] = ()) -> list[str]:
     """The dotted names of the owner's apps: ["apps.orders", …]. apps.common, which all build on, is not among them.
 
-    besides: what INSTALLED_APPS lists already: "apps.users", or "apps.users.apps.UsersConfig".
+    besides: what INSTALLED_APPS lists already: "apps.users", or "apps.users.apps.UsersConfig"; or "users", where apps/
+    is on sys.path.
     """
     folders = sorted(path.parent.name for path in APPS_DIR.glob("*/__init__.py"))
-    return [f"apps.{name}" for name in folders if name != "common" and not _is_listed(f"apps.{name}", besides)]
+    return [f"apps.{name}" for name in folders if name != "common" and not _is_listed(name, besides)]
 
 
 def websocket_urlpatterns() -> list[URLPattern]:
@@ -53,5 +54,5 @@ def modules(name: str) -> dict[str, ModuleType]:
     return {app: import_module(f"{app}.{name}") for app in names if find_spec(f"{app}.{name}")}
 
 
-def _is_listed(app: str, listed: Collection[str]) -> bool:
-    return any(entry == app or entry.startswith(f"{app}.") for entry in listed)
+def _is_listed(name: str, listed: Collection[str]) -> bool:
+    return any(f"{entry}.".removeprefix("apps.").startswith(f"{name}.") for entry in listed)

@@ -10,17 +10,20 @@ common.E007  no channel layer
 common.E008  no REDIS_URL
 common.E009  a feature that is not installed
 common.E010  a feature whose WebSocket routes are not in the ASGI application
+common.E011  a static file that hides one of the common part, or is hidden by it
+common.E012  no finder for the static files of apps
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket
 common.W004  a feature whose live page is not among the site's addresses
 common.W005  an ASGI application that hides its routes
+common.W006  no login page, for a live page that asks to sign in
 
 JavaScript is read in the static folders of the apps in apps/, but for *.min.js and folders named vendor. DEBUG and an
 empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. SILENCED_SYSTEM_CHECKS in the settings
 turns a check off.
 """
 
-from apps.common.checks import deploy, endpoints, imports, installation
+from apps.common.checks import deploy, endpoints, imports, installation, static_files
 
-__all__ = ["deploy", "endpoints", "imports", "installation"]
+__all__ = ["deploy", "endpoints", "imports", "installation", "static_files"]

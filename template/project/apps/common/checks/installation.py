@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from channels.layers import channel_layers
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.handlers.asgi import ASGIHandler
 from django.core.management import get_commands
-from django.urls import Resolver404, URLPattern, resolve
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, Resolver404, URLPattern, get_script_prefix, is_valid_path, resolve
+from django.utils.translation import get_language
 
 from apps.common.checks.application import layers, outermost, router
 from apps.common.checks.scripts import AppConfigs
@@ -53,6 +55,11 @@ W005 = Warning(
     ),
     id="common.W005",
 )
+W006 = Warning(
+    "LOGIN_URL leads nowhere: who opens a live page without being signed in gets an error, and no login page.",
+    hint="Until you have a login page of your own: LOGIN_URL = 'admin:login'.",
+    id="common.W006",
+)
 
 
 @register()
@@ -69,7 +76,8 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register()
 def check_features(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [_not_installed(app) for app in local_apps() if find_spec(f"{app}.routing") and not apps.is_installed(app)]
+    left_out = local_apps(besides=settings.INSTALLED_APPS)
+    return [_not_installed(app) for app in left_out if find_spec(f"{app}.routing")]
 
 
 @register(Tags.urls)
@@ -87,6 +95,12 @@ def check_application(app_configs: AppConfigs = None, **kwargs: Any) -> list[Che
 @register(Tags.urls)
 def check_live_pages(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     return [_not_in_urls(app, page.URL) for app, page in modules("live").items() if not _is_shown(page)]
+
+
+@register(Tags.urls)
+def check_login_page(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    asks = any(map(_asks_to_sign_in, modules("live").values()))
+    return [W006] if asks and not _is_served(settings.LOGIN_URL) else []
 
 
 def _routes() -> dict[str, list[URLPattern]]:
@@ -108,6 +122,24 @@ def _is_shown(page: Any) -> bool:
         return resolve(page.URL).func in [pattern.callback for pattern in page.urlpatterns]
     except Resolver404:
         return False
+
+
+def _asks_to_sign_in(page: Any) -> bool:
+    """Whether one of its views is for those who are signed in: login_required notes so, and where else it sends to."""
+    return any(getattr(pattern.callback, "login_url", "") is None for pattern in page.urlpatterns)
+
+
+def _is_served(url: Any) -> bool:
+    """Whether an address, or the name of a view, leads to a page, as far as can be told here."""
+    try:
+        address = urlsplit(resolve_url(url))
+    except NoReverseMatch:
+        return False
+    if address.netloc or not address.path.startswith(get_script_prefix()):
+        return True  # by another site, or by what else this host has
+    path = f"/{address.path.removeprefix(get_script_prefix())}"
+    # The others are what CommonMiddleware and LocaleMiddleware make of an address that is not there.
+    return any(map(is_valid_path, [path, f"{path}/", f"/{get_language() or settings.LANGUAGE_CODE}{path}"]))
 
 
 def _not_installed(app: str) -> Error:

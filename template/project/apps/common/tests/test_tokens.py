@@ -2,10 +2,12 @@
 are."""
 
 import pytest
+from channels.routing import URLRouter
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_out
 from django.test import RequestFactory
+from django.urls import path
 
 from apps.common.websockets.registry import get_registry
 from apps.common.websockets.sessions import Who, who
@@ -54,6 +56,17 @@ async def test_they_stay_when_they_are_asked_again(user):
 async def test_they_stay_also_beside_a_visitors_session(user, other_user):
     served = serve(WithToken, token_user=user)
     async with connect(PATH, other_user, application=served) as page:
+        await page.assert_silent()
+        assert who(connections()[0].scope) == Who("", str(user.pk))
+        await rechecked(user.pk)
+        await page.assert_silent()
+
+
+async def test_they_need_no_session(user):
+    async def application(scope, receive, send):
+        await URLRouter([path("ws/1/", MembersConsumer.as_asgi())])({**scope, "user": user}, receive, send)
+
+    async with connect(PATH, application=application) as page:
         await page.assert_silent()
         assert who(connections()[0].scope) == Who("", str(user.pk))
         await rechecked(user.pk)
