@@ -18,6 +18,8 @@ def released() -> list[str]:
     return re.findall(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
 
+pytestmark = pytest.mark.takes_minutes(1)
+
 FROZEN = sorted((folder.name for folder in RELEASED.iterdir() if folder.is_dir()), key=number)
 NEWEST = FROZEN[-1]
 

@@ -16,6 +16,8 @@ from conftest import Tools
 from faults import DEADLINE_SECONDS, Account, Follower, Page, Process, Publisher, metrics, server, valkey
 from scaffold import ROOT, Template, run
 
+pytestmark = pytest.mark.takes_minutes(2)
+
 
 @pytest.fixture(scope="module")
 def project(template: Template, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -86,11 +86,6 @@ def project(plain: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(plain, tmp_path / "project"))
 
 
-@pytest.fixture(scope="module")
-def plain(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return template.project(tmp_path_factory.mktemp("plain") / "project")
-
-
 def assert_refuses(words: str, below: Path, make: Callable[[], object]) -> None:
     before = snapshot(below)
     with pytest.raises(ValueError, match=re.escape(words)) as refusal:
