@@ -23,6 +23,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+LAST = 9
 # Their tests share what takes long to make, and run in one process, one after the other.
 TOGETHER = ["test_compatibility.py", "test_delivery.py", "test_options.py", "test_portability.py"]
 
@@ -38,18 +39,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedulin
     return Scheduling(config, log)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each worker begins with a long test. It is given its second one at once, which is therefore short."""
-    workers = getattr(config, "workerinput", {}).get("workercount", 0)
-    if workers:
-        items.sort(key=lambda item: -length(item))
-        long = sum(length(item) > 0 for item in items)
-        items[:] = items[:workers] + items[long : long + workers] + items[workers:long] + items[long + workers :]
-
-
-def length(item: pytest.Item) -> int:
-    mark = item.get_closest_marker("takes_minutes")
-    return mark.args[0] if mark else 0
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest run first, so that no worker ends with one of them alone. Their marker says which is when."""
+    items.sort(key=lambda item: mark.args[0] if (mark := item.get_closest_marker("turn")) else LAST)
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class Shared:
     def once(self, name: str, make: Callable[[Path], object]) -> Path:
         """The path of a file or folder in it, which the first to ask for it makes, while others that ask wait."""
         made = self.folder / name
-        made.parent.mkdir(exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         with Path(f"{made}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not Path(f"{made}.made").exists():
@@ -133,12 +125,13 @@ class Tools:
     """The programs that a project's own `make install` installed, for use in other projects."""
 
     home: Path
+    mypy_cache: Path
 
     def run(self, project: Path, *command: str) -> str:
         if not (project / "node_modules").exists():
             self._lend_packages(project)
         if "mypy" in command and not (project / ".mypy_cache").exists():
-            shutil.copytree(self.home / ".mypy_cache", project / ".mypy_cache")
+            shutil.copytree(self.mypy_cache, project / ".mypy_cache")
         programs = [self.home / ".venv/bin", self.home / "node_modules/.bin", os.environ["PATH"]]
         return run(project, *command, PATH=os.pathsep.join(map(str, programs)))
 
@@ -152,10 +145,14 @@ class Tools:
 
 @pytest.fixture(scope="session")
 def tools(cafe: Path, shared: Shared) -> Tools:
-    def make(project: Path) -> None:
-        shutil.copytree(cafe, project)
-        run(project, "make", "install")
-        # mypy reads the packages once, and what it found out goes along into each project.
-        run(project, ".venv/bin/python", "-m", "mypy", ".")
+    def make(folder: Path) -> None:
+        home = folder / "Café Orders"
+        shutil.copytree(cafe, home)
+        run(home, "make", "install")
+        run(home, ".venv/bin/python", "-m", "apps.common.testing.chromium")
+        # mypy reads the packages once: what it found out goes along into each project.
+        run(home, ".venv/bin/python", "-m", "mypy", ".")
+        shutil.copytree(home / ".mypy_cache", folder / "mypy_cache")
 
-    return Tools(shared.once("tools/Café Orders", make))
+    folder = shared.once("tools", make)
+    return Tools(folder / "Café Orders", folder / "mypy_cache")

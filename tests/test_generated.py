@@ -29,7 +29,7 @@ def results(report: Path) -> tuple[Counter[str], set[str]]:
     return passed, others
 
 
-@pytest.mark.takes_minutes(4)
+@pytest.mark.turn(0)  # what it installs others wait for
 def test_make_test_runs_tests_of_all_kinds(tools: Tools, tmp_path: Path) -> None:
     printed = run(tools.home, "make", "test", PYTEST_ADDOPTS=f"--junit-xml={tmp_path / 'report.xml'}")
     passed, others = results(tmp_path / "report.xml")
@@ -68,8 +68,8 @@ def other_end() -> tuple[str, str] | None:
 # Defined where there is another end: nothing is skipped.
 if OTHER_END := other_end():
 
-    @pytest.mark.takes_minutes(4)
-    def test_the_other_end_of_what_is_supported_passes_too(cafe: Path, tmp_path: Path) -> None:
+    @pytest.mark.turn(2)
+    def test_the_other_end_of_what_is_supported_passes_too(cafe: Path, tools: Tools, tmp_path: Path) -> None:
         assert OTHER_END
         python, django = OTHER_END
         project = copy(cafe, tmp_path)

@@ -13,6 +13,8 @@ import pytest
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 from scaffold import ROOT, Template, paths, snapshot
 
+pytestmark = pytest.mark.turn(3)  # short ones, of which a worker may have the next beside a long one
+
 COMMON = ROOT / "template/project/apps/common"
 WEBSOCKETS = "template/project/apps/common/websockets"
 

@@ -9,7 +9,7 @@ import yaml
 from conftest import Tools
 from scaffold import ROOT, Template, paths
 
-pytestmark = pytest.mark.takes_minutes(2)
+pytestmark = pytest.mark.turn(4)
 
 WORDS = ["place", "cancel", "ship", "track", "pay", "refund", "return_it", "rate"]
 LONGEST = 40

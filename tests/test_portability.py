@@ -9,7 +9,7 @@ from conftest import Tools
 from scaffold import Template, paths
 from test_names import accepted_features
 
-pytestmark = pytest.mark.takes_minutes(1)
+pytestmark = pytest.mark.turn(5)
 
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
 # Windows allows 260 characters in all; this leaves 100 for the folder around the project.
