@@ -41,7 +41,7 @@ run demo: .venv/made
 	&& exec uv run --quiet manage.py runserver $$port
 
 test: check
-	@pytest
+	@pytest --numprocesses auto
 
 check: .venv/made
 	@ruff check

@@ -1,21 +1,78 @@
-"""The template, and a project whose tools (Python and Node packages) every rendered project shares."""
+"""The template, and a project whose tools (Python and Node packages) every rendered project shares.
 
+Several processes run the tests: what all of them need, the first that asks makes.
+"""
+
+import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from scaffold import Template, clone_work_tree, commit, run
+from xdist.scheduler import LoadScopeScheduling
 
 # Git asks nobody, and reads nothing of the machine's owner.
 os.environ.update(GIT_TERMINAL_PROMPT="0", GIT_CONFIG_GLOBAL=os.devnull)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests in a browser wait for much of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
+LAST = 9
+# Their tests share what takes long to make, and run in one process, one after the other.
+TOGETHER = ["test_compatibility.py", "test_delivery.py", "test_options.py", "test_portability.py", "test_servers.py"]
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if Path(module).name in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest run first, so that no worker ends with one of them alone. Their marker says which is when."""
+    items.sort(key=lambda item: mark.args[0] if (mark := item.get_closest_marker("turn")) else LAST)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A folder of all workers."""
+
+    folder: Path
+
+    def once(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The path of a file or folder in it, which the first to ask for it makes, while others that ask wait."""
+        made = self.folder / name
+        self.folder.mkdir(exist_ok=True)
+        with Path(f"{made}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not Path(f"{made}.made").exists():
+                shutil.rmtree(made, ignore_errors=True)  # of a worker that failed
+                make(made)
+                Path(f"{made}.made").touch()
+        return made
+
+
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+def shared(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Shared:
+    own = tmp_path_factory.getbasetemp()
+    return Shared((own.parent if hasattr(request.config, "workerinput") else own) / "shared")
+
+
+@pytest.fixture(scope="session")
+def template(shared: Shared) -> Template:
     """The template as version 1.0.0. A test that changes it takes `own_template`."""
-    return clone_work_tree(tmp_path_factory.mktemp("template"))
+    return Template(shared.once("template", clone_work_tree))
 
 
 @pytest.fixture
@@ -24,21 +81,33 @@ def own_template(template: Template, tmp_path: Path) -> Template:
 
 
 @pytest.fixture(scope="session")
-def cafe(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project of the README: two features, and a name with a space and an accent."""
-    project = template.project(tmp_path_factory.mktemp("cafe") / "Café Orders", project_name="Café Orders")
-    template.feature("orders", project, actions="place_order, cancel_order", events="order_placed, order_cancelled")
-    template.feature("live_chat", project, access="public", actions="send_line", events="line_sent")
-    return project
+def plain(template: Template, shared: Shared) -> Path:
+    """A project as `copier copy --defaults` makes it. A test that changes it copies it first, as with each below."""
+    return shared.once("plain", template.project)
 
 
 @pytest.fixture(scope="session")
-def first(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cafe(template: Template, shared: Shared) -> Path:
+    """The project of the README: two features, and a name with a space and an accent."""
+
+    def make(project: Path) -> None:
+        template.project(project, project_name="Café Orders")
+        template.feature("orders", project, actions="place_order, cancel_order", events="order_placed, order_cancelled")
+        template.feature("live_chat", project, access="public", actions="send_line", events="line_sent")
+
+    return shared.once("cafe", make)
+
+
+@pytest.fixture(scope="session")
+def first(template: Template, shared: Shared) -> Path:
     """A project with two features, of version 1.0.0."""
-    project = template.project(tmp_path_factory.mktemp("first") / "project")
-    template.feature("orders", project, actions="place_order", events="order_placed")
-    template.feature("live_chat", project)
-    return project
+
+    def make(project: Path) -> None:
+        template.project(project)
+        template.feature("orders", project, actions="place_order", events="order_placed")
+        template.feature("live_chat", project)
+
+    return shared.once("first", make)
 
 
 @pytest.fixture
@@ -56,15 +125,34 @@ class Tools:
     """The programs that a project's own `make install` installed, for use in other projects."""
 
     home: Path
+    mypy_cache: Path
 
     def run(self, project: Path, *command: str) -> str:
         if not (project / "node_modules").exists():
-            (project / "node_modules").symlink_to(self.home / "node_modules")
+            self._lend_packages(project)
+        if "mypy" in command and not (project / ".mypy_cache").exists():
+            shutil.copytree(self.mypy_cache, project / ".mypy_cache")
         programs = [self.home / ".venv/bin", self.home / "node_modules/.bin", os.environ["PATH"]]
         return run(project, *command, PATH=os.pathsep.join(map(str, programs)))
 
+    def _lend_packages(self, project: Path) -> None:
+        """Links, in a folder in which programs may write without being in each other's way."""
+        (project / "node_modules").mkdir()
+        for package in (self.home / "node_modules").iterdir():
+            if package.name not in (".vite", ".vite-temp", ".cache"):
+                (project / "node_modules" / package.name).symlink_to(package)
+
 
 @pytest.fixture(scope="session")
-def tools(cafe: Path) -> Tools:
-    run(cafe, "make", "install")
-    return Tools(cafe)
+def tools(cafe: Path, shared: Shared) -> Tools:
+    def make(folder: Path) -> None:
+        home = folder / "Café Orders"
+        shutil.copytree(cafe, home)
+        run(home, "make", "install")
+        run(home, ".venv/bin/python", "-m", "apps.common.testing.chromium")
+        # mypy reads the packages once: what it found out goes along into each project.
+        run(home, ".venv/bin/python", "-m", "mypy", ".")
+        shutil.copytree(home / ".mypy_cache", folder / "mypy_cache")
+
+    folder = shared.once("tools", make)
+    return Tools(folder / "Café Orders", folder / "mypy_cache")

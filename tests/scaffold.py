@@ -8,13 +8,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import copier
+import jinja2
 
 ROOT = Path(__file__).resolve().parent.parent
 # Far more than is needed: a test that hangs should end by itself, one on a slow machine should not.
 TIMEOUT_SECONDS = 900
 GIT_IDENTITY = {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+_compile: Any = jinja2.Environment.compile
+_compiled: dict[tuple[object, ...], Any] = {}
+
+
+def compile_once(self: jinja2.Environment, source: Any, name: str | None = None, *more: Any, **options: Any) -> Any:
+    """For each copy Copier compiles the same few texts some thousand times; it takes longer than all the rest."""
+    if options or not isinstance(source, str):
+        return _compile(self, source, name, *more, **options)
+    self.preprocess(source, name)  # for what an extension does there
+    language = (type(self), self.lexer, *map(frozenset, (self.extensions, self.filters, self.tests)))
+    key = (language, source, name)
+    if key not in _compiled:
+        _compiled[key] = _compile(self, source, name, *more)
+    return _compiled[key]
+
+
+jinja2.Environment.compile = compile_once  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

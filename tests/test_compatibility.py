@@ -18,14 +18,16 @@ def released() -> list[str]:
     return re.findall(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
 
 
+pytestmark = pytest.mark.turn(5)
+
 FROZEN = sorted((folder.name for folder in RELEASED.iterdir() if folder.is_dir()), key=number)
 NEWEST = FROZEN[-1]
 
 
 @pytest.fixture(scope="module", params=[version for version in FROZEN if number(version)[0] == number(NEWEST)[0]])
-def project(request: pytest.FixtureRequest, template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(request: pytest.FixtureRequest, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of the work tree, with the feature of an earlier release."""
-    project = template.project(tmp_path_factory.mktemp("compatibility") / "project")
+    project = Path(shutil.copytree(plain, tmp_path_factory.mktemp("compatibility") / "project"))
     shutil.copytree(RELEASED / request.param / FEATURE, project / "apps" / FEATURE)
     return project
 

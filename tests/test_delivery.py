@@ -15,13 +15,15 @@ import pytest
 from client import connect_many, masked
 from conftest import Tools
 from faults import DEADLINE_SECONDS, Account, Follower, Page, Process, Publisher, metrics, server, valkey
-from scaffold import ROOT, Template, run
+from scaffold import ROOT, run
+
+pytestmark = pytest.mark.turn(4)
 
 
 @pytest.fixture(scope="module")
-def project(template: Template, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(plain: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the consumers of the benchmarks, whose pages may publish as fast as they like."""
-    made = template.project(tmp_path_factory.mktemp("faults") / "project")
+    made = Path(shutil.copytree(plain, tmp_path_factory.mktemp("faults") / "project"))
     shutil.copytree(ROOT / "benchmarks/servers/bench", made / "apps/bench")
     tools.run(made, "python", "manage.py", "migrate", "--verbosity", "0")
     return made
@@ -32,11 +34,16 @@ def python(tools: Tools) -> Path:
     return tools.home / ".venv/bin/python"
 
 
-@pytest.fixture
-def store(tools: Tools, tmp_path: Path) -> Iterator[Process]:
-    """A Valkey server."""
+@pytest.fixture(scope="module")
+def valkey_program(tools: Tools) -> str:
     find = "from apps.common.testing.valkey import find; print(find())"
-    process = valkey(run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1], tmp_path)
+    return run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1]
+
+
+@pytest.fixture
+def store(valkey_program: str, tmp_path: Path) -> Iterator[Process]:
+    """A Valkey server."""
+    process = valkey(valkey_program, tmp_path)
     process.start()
     yield process
     process.stop()

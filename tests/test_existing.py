@@ -1,11 +1,12 @@
 """A Django project that was not made here takes the common part: the page of instructions is what is tested."""
 
 import re
+import shutil
 from pathlib import Path
 
 import copier
 import pytest
-from conftest import Tools
+from conftest import Shared, Tools
 from scaffold import ROOT, Template, commit, git, paths, run, snapshot
 
 ANSWERS = ".copier-answers.channels.yml"
@@ -13,24 +14,28 @@ PAGE = "docs/existing-project.md"
 
 
 @pytest.fixture
-def mysite(tools: Tools, tmp_path: Path) -> Path:
+def mysite(tools: Tools, shared: Shared, tmp_path: Path) -> Path:
     """What `django-admin startproject mysite .` makes."""
-    project = tmp_path / "mysite"
-    project.mkdir()
-    tools.run(project, "django-admin", "startproject", "mysite", ".")
-    return project
+
+    def make(project: Path) -> None:
+        project.mkdir()
+        run(project, tools.home / ".venv/bin/django-admin", "startproject", "mysite", ".")
+
+    return Path(shutil.copytree(shared.once("mysite", make), tmp_path / "mysite"))
 
 
 @pytest.fixture
-def split(tools: Tools, tmp_path: Path) -> Path:
+def split(tools: Tools, shared: Shared, tmp_path: Path) -> Path:
     """A project as cookiecutter-django makes them: settings for each purpose, apps in a package of the project's name,
     a user model and a base template of its own, and no asgi.py."""
-    project = tmp_path / "split"
-    for path, text in SPLIT.items():
-        (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).write_text(text)
-    tools.run(project, "python", "manage.py", "makemigrations", "users")
-    return project
+
+    def make(project: Path) -> None:
+        for path, text in SPLIT.items():
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
+            (project / path).write_text(text)
+        run(project, tools.home / ".venv/bin/python", "manage.py", "makemigrations", "users")
+
+    return Path(shutil.copytree(shared.once("split", make), tmp_path / "split"))
 
 
 def take_common_part(template: Template, project: Path) -> None:
@@ -100,23 +105,21 @@ LEFT_OUT = {
 }
 
 
-def test_the_common_part_is_all_that_comes(template: Template, mysite: Path, tmp_path: Path) -> None:
+def test_the_common_part_is_all_that_comes(template: Template, mysite: Path, plain: Path) -> None:
     before = snapshot(mysite)
     take_common_part(template, mysite)
-    generated = template.project(tmp_path / "generated")
-    expected = {path for path in paths(generated) if path.startswith(("apps/", "docs/", "update.py"))}
+    expected = {path for path in paths(plain) if path.startswith(("apps/", "docs/", "update.py"))}
     expected = {path.replace("templates/base.html", "templates/common/live.html") for path in expected - LEFT_OUT}
     came = snapshot(mysite)
     assert set(paths(mysite)) - set(before) == expected | {ANSWERS, PAGE}
     assert {path: came[path] for path in before} == before
 
 
-def test_every_file_of_the_common_part_is_the_same(template: Template, mysite: Path, tmp_path: Path) -> None:
+def test_every_file_of_the_common_part_is_the_same(template: Template, mysite: Path, plain: Path) -> None:
     take_common_part(template, mysite)
-    generated = template.project(tmp_path / "generated")
     files = [path for path in paths(mysite) if path.startswith("apps/common/") and "live.html" not in path]
     assert len(files) > 90
-    assert [path for path in files if (mysite / path).read_bytes() != (generated / path).read_bytes()] == []
+    assert [path for path in files if (mysite / path).read_bytes() != (plain / path).read_bytes()] == []
 
 
 def test_a_generated_project_has_no_such_instructions(cafe: Path) -> None:
@@ -162,8 +165,8 @@ def test_a_place_that_does_not_fit_is_refused(place: str, template: Template, tm
     assert paths(folder) == sorted(files)
 
 
-def test_a_generated_project_is_refused(template: Template, tmp_path: Path) -> None:
-    project = template.project(tmp_path / "project")
+def test_a_generated_project_is_refused(template: Template, plain: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
     before = snapshot(project)
     with pytest.raises(ValueError, match="this folder is a generated project: it has the common part"):
         take_common_part(template, project)

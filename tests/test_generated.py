@@ -29,8 +29,9 @@ def results(report: Path) -> tuple[Counter[str], set[str]]:
     return passed, others
 
 
-def test_make_test_runs_tests_of_all_kinds(cafe: Path, tools: Tools, tmp_path: Path) -> None:
-    printed = run(cafe, "make", "test", PYTEST_ADDOPTS=f"--junit-xml={tmp_path / 'report.xml'}")
+@pytest.mark.turn(0)  # what it installs others wait for
+def test_make_test_runs_tests_of_all_kinds(tools: Tools, tmp_path: Path) -> None:
+    printed = run(tools.home, "make", "test", PYTEST_ADDOPTS=f"--junit-xml={tmp_path / 'report.xml'}")
     passed, others = results(tmp_path / "report.xml")
     assert others == set()
     for feature in FEATURES:
@@ -41,16 +42,17 @@ def test_make_test_runs_tests_of_all_kinds(cafe: Path, tools: Tools, tmp_path: P
     assert "skipped" not in printed
 
 
-def test_every_test_of_the_project_is_collected(cafe: Path, tools: Tools) -> None:
-    written = [path for path in paths(cafe) if re.search(r"/test_\w+\.py$|\.test\.js$", path)]
+def test_every_test_of_the_project_is_collected(cafe: Path, tools: Tools, tmp_path: Path) -> None:
+    project = copy(cafe, tmp_path)
+    written = [path for path in paths(project) if re.search(r"/test_\w+\.py$|\.test\.js$", path)]
     assert len(written) >= 8
-    collected = tools.run(cafe, "python", "-m", "pytest", "--collect-only", "-q")
-    listed = tools.run(cafe, "vitest", "list", "--filesOnly")
+    collected = tools.run(project, "python", "-m", "pytest", "--collect-only", "-q")
+    listed = tools.run(project, "vitest", "list", "--filesOnly")
     assert [path for path in written if path not in collected + listed] == []
 
 
-def test_the_newest_django_of_this_python_is_used(cafe: Path, tools: Tools) -> None:
-    assert tools.run(cafe, "python", "-m", "django", "--version").startswith(NEWEST_DJANGO)
+def test_the_newest_django_of_this_python_is_used(tools: Tools) -> None:
+    assert tools.run(tools.home, "python", "-m", "django", "--version").startswith(NEWEST_DJANGO)
 
 
 def other_end() -> tuple[str, str] | None:
@@ -66,6 +68,7 @@ def other_end() -> tuple[str, str] | None:
 # Defined where there is another end: nothing is skipped.
 if OTHER_END := other_end():
 
+    @pytest.mark.turn(2)
     def test_the_other_end_of_what_is_supported_passes_too(cafe: Path, tools: Tools, tmp_path: Path) -> None:
         assert OTHER_END
         python, django = OTHER_END

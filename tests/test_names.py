@@ -13,6 +13,8 @@ import pytest
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 from scaffold import ROOT, Template, paths, snapshot
 
+pytestmark = pytest.mark.turn(3)  # short ones, of which a worker may have the next beside a long one
+
 COMMON = ROOT / "template/project/apps/common"
 WEBSOCKETS = "template/project/apps/common/websockets"
 
@@ -84,11 +86,6 @@ CONTRACTS = [
 def project(plain: Path, tmp_path: Path) -> Path:
     """A project without features, of which each test has its own copy."""
     return Path(shutil.copytree(plain, tmp_path / "project"))
-
-
-@pytest.fixture(scope="module")
-def plain(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return template.project(tmp_path_factory.mktemp("plain") / "project")
 
 
 def assert_refuses(words: str, below: Path, make: Callable[[], object]) -> None:

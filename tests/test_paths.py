@@ -1,5 +1,6 @@
 """The whole set of paths that each scaffold makes, and what each option adds to it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -180,8 +181,8 @@ OPTIONS = {
 }
 
 
-def test_a_project(template: Template, tmp_path: Path) -> None:
-    assert differences(paths(template.project(tmp_path / "project")), PROJECT.split()) == []
+def test_a_project(plain: Path) -> None:
+    assert differences(paths(plain), PROJECT.split()) == []
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -191,15 +192,15 @@ def test_an_option_adds(template: Template, tmp_path: Path, option: str) -> None
 
 
 @pytest.mark.parametrize("access", ["authenticated", "public", "staff"])
-def test_a_feature_is_one_folder(template: Template, tmp_path: Path, access: str) -> None:
-    project = template.project(tmp_path / "project")
+def test_a_feature_is_one_folder(template: Template, plain: Path, tmp_path: Path, access: str) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
     before = paths(project)
     template.feature("orders", project, access=access)
     assert differences(paths(project), before + FEATURE.split()) == []
 
 
-def test_a_feature_changes_nothing_else(template: Template, tmp_path: Path) -> None:
-    project = template.project(tmp_path / "project")
+def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
     before = {path: (project / path).read_bytes() for path in paths(project)}
     template.feature("orders", project)
     assert {path: (project / path).read_bytes() for path in before} == before

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,9 +149,9 @@ BAD_FOR_A_FEATURE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_FOR_A_FEATURE)
-def test_no_feature_in(kind: str, template: Template, tmp_path: Path) -> None:
+def test_no_feature_in(kind: str, template: Template, plain: Path, tmp_path: Path) -> None:
     prepare, words = BAD_FOR_A_FEATURE[kind]
-    project = template.project(tmp_path / "project")
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
     prepare(project)
     before = snapshot(tmp_path)
     assert words in fail_to_copy(project, "-d", "feature=orders", template.path, ".", when=AS_ANYBODY)
@@ -179,10 +180,10 @@ def test_a_project_that_does_not_fit_leaves_nothing(large: Template, tmp_path: P
 
 
 def test_a_feature_that_does_not_fit_stays_in_its_folder_and_is_not_taken_for_one(
-    large: Template, template: Template, tmp_path: Path
+    large: Template, plain: Path, tmp_path: Path
 ) -> None:
     """Copier leaves in a folder that was there what it has written so far; `manage.py startfeature` does not."""
-    project = template.project(tmp_path / "project")
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
     before = snapshot(project)
     arguments = ("-d", "feature=orders", large.path, ".")
     assert "File too large" in fail_to_copy(project, *arguments, when=ON_A_FULL_DISK)

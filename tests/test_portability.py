@@ -9,6 +9,8 @@ from conftest import Tools
 from scaffold import ROOT, Template, paths
 from test_names import accepted_features
 
+pytestmark = pytest.mark.turn(5)
+
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
 # Windows allows 260 characters in all; this leaves 100 for the folder around the project.
 MOST_CHARACTERS = 160

@@ -44,11 +44,6 @@ urlpatterns = [path("<int:pk>/", detail, name="invoice")]
 MAY_BE_THERE = {"__init__.py", "apps.py", "tests/__init__.py"}
 
 
-@pytest.fixture(scope="module")
-def plain(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return template.project(tmp_path_factory.mktemp("plain") / "project")
-
-
 @pytest.fixture
 def project(plain: Path, tmp_path: Path) -> Path:
     """A project without features, of which each test has its own copy."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from scaffold import Template, changes, commit, edit, git, run, snapshot
 
+pytestmark = pytest.mark.turn(1)  # while the tools are installed, which these do not need
+
 COMMON = "apps/common/websockets/protocol.py"
 ORDERS = "apps/orders/.copier-answers.yml"
 PARTS = ["the project", "apps/live_chat", "apps/orders"]

@@ -1,6 +1,7 @@
 """A server in a process of its own, which a test may kill, suspend and start again at the same address."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -105,6 +106,8 @@ def resume(process: Process | None) -> None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of this machine that no connection gets by itself in the time until a server listens there."""
+    for port in random.sample(range(20_000, 32_000), 100):  # systems give connections higher ones
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("No port is free.")

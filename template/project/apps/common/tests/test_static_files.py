@@ -22,6 +22,7 @@ import pytest_asyncio
 from django.conf import settings
 
 from apps.common.testing.fixtures import launch
+from apps.common.testing.process import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -205,11 +206,6 @@ def wait_for(port, server, log):
             return socket.create_connection(("127.0.0.1", port)).close()
         time.sleep(0.05)
     return pytest.fail(log.read_text())
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @contextmanager
