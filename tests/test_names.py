@@ -31,12 +31,14 @@ FEATURES = [
     ("_orders", "Try 'orders'", "orders"),
     ("orders__new", "Try 'orders_new'", "orders_new"),
     ("../orders", "Try 'orders'", "orders"),
-    ("\u043erders", "is not snake_case", "orders"),  # a Cyrillic o
+    ("\u043erders", "'\u043e' (\\u043e) is none of these", "orders"),  # a Cyrillic o
     ("\uff4frders", "is not snake_case", "orders"),  # a full-width o
     ("pro\ufb01les", "is not snake_case", "profiles"),  # a ligature
     ("orders\u0661", "is not snake_case", "orders1"),  # an Arabic digit
-    ("naïve", "is not snake_case", "naive"),
-    ("日本", "is not snake_case", "nihon"),
+    ("naïve", "Try 'naive'", "naive"),
+    ("nai\u0308ve", "Try 'naive'", "naive"),  # its accent is a character by itself
+    ("ÓrdersGröße", "Try 'orders_grosse'", "orders_grosse"),
+    ("日本", "'日' (\\u65e5) is none of these", "nihon"),
     ("a" * 60, "has 60 characters; use at most 40", "a" * 40),
     ("a" * 41, "has 41 characters; use at most 40", "a" * 40),
     ("common", "is the label of an installed app. Try 'common_feed'", "common_feed"),
@@ -105,6 +107,12 @@ def test_refuses_a_feature_that_would_break(
 ) -> None:
     assert_refuses(words, tmp_path, lambda: template.feature(name, project))
     assert accepted_features({cure}) == {cure}
+
+
+@pytest.mark.parametrize("name", ["\u043erders", "orders日", "pro\ufb01les"])
+def test_suggests_nothing_for_letters_that_it_does_not_know(name: str) -> None:
+    assert "Try 'orders'" in str(refusals().refuse_feature("Orders"))
+    assert str(refusals().refuse_feature(name)).endswith("is none of these.")
 
 
 @pytest.mark.parametrize(("actions", "events", "words", "good_actions", "good_events"), CONTRACTS)
