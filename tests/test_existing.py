@@ -173,8 +173,9 @@ def test_a_generated_project_is_refused(template: Template, tmp_path: Path) -> N
 def test_a_second_copy_is_refused(template: Template, mysite: Path) -> None:
     take_common_part(template, mysite)
     before = snapshot(mysite)
-    with pytest.raises(ValueError, match='"feature" is required'):
-        take_common_part(template, mysite)
+    for answers in ({"existing": True}, {"feture": "orders"}, {}):
+        with pytest.raises(ValueError, match=r"has the common part already\. To add a feature: .+ python update\.py"):
+            template.copy(mysite, answers)
     assert snapshot(mysite) == before
 
 
