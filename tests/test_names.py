@@ -195,6 +195,15 @@ def test_refuses_a_project_in_a_project_of_another_template(template: Template, 
     assert (template.project(tmp_path) / "manage.py").is_file()
 
 
+def test_refuses_a_project_in_a_project_of_djangos(template: Template, tmp_path: Path) -> None:
+    (tmp_path / "manage.py").write_text("# mine\n")
+    words = "To bring the common part into it: copier copy -d existing=true TEMPLATE ."
+    assert_refuses(words, tmp_path, lambda: template.project(tmp_path))
+    template.copy(tmp_path, {"existing": True})
+    assert (template.feature("orders", tmp_path) / "consumers.py").is_file()
+    assert (tmp_path / "manage.py").read_text() == "# mine\n"
+
+
 def test_refuses_a_feature_that_is_there(template: Template, project: Path, tmp_path: Path) -> None:
     template.feature("orders", project)
     (project / "apps/orders/consumers.py").write_text("# mine\n")
