@@ -189,7 +189,7 @@ def test_a_feature_needs_the_common_part(template: Template, mysite: Path) -> No
 def test_the_last_words_name_the_instructions(template: Template, mysite: Path) -> None:
     printed = run(mysite, "copier", "copy", "--defaults", "-d", "existing=true", template.path, ".")
     assert PAGE in printed
-    assert "manage.py check" in printed
+    assert "manage.py check         after the first block of Settings, names each place" in printed
 
 
 # ----------------------------------------------------------------------------------------------------------------------

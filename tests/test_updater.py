@@ -155,7 +155,7 @@ def test_an_existing_project_that_took_the_common_part(own_template: Template, t
     own_template.copy(site, {"existing": True})
     commit(site)
     release(own_template, COMMON)
-    update(site)
+    assert "Next: python manage.py check" in update(site)
     assert messages(site) == titles("the project")
     assert (site / COMMON).read_text().endswith("# newer\n")
     assert "_commit: 1.1.0" in (site / ".copier-answers.channels.yml").read_text()

@@ -82,8 +82,14 @@ def main() -> int:
         print(stop, file=sys.stderr)
         return 1
     if updates and not options.check:
-        print("Done. Next: uv sync, uv run pytest")
+        print(f"Done. Next: {next_steps()}")
     return int(options.check and bool(updates))
+
+
+def next_steps() -> str:
+    """A project that took the common part has its owner's tools, perhaps without uv."""
+    existed = (ROOT / PROJECT_ANSWERS[1]).is_file()
+    return "python manage.py check, and your tests" if existed else "uv sync, uv run pytest"
 
 
 def prepare_all(version: str | None, folder: Path) -> list[Update]:
