@@ -26,6 +26,7 @@ if ":" not in template and not Path(template).is_absolute():
 
 Path(".gitkeep").unlink()
 try:
-    copier.run_copy(template, vcs_ref=version, data=answers, defaults=True)
+    # Its last words name the folder, and "." would be this hook's.
+    copier.run_copy(template, Path.cwd(), vcs_ref=version, data=answers, defaults=True)
 except (copier.errors.CopierError, ValueError) as error:
     sys.exit(f"Copier refused: {error}")

@@ -41,6 +41,13 @@ def test_names_the_folder_after_the_project(cookies: Cookies, template: Template
     assert bake(cookies, template, project_name="Café Orders").name == "cafe-orders"
 
 
+def test_the_last_words_name_the_folder(
+    cookies: Cookies, template: Template, capfd: pytest.CaptureFixture[str]
+) -> None:
+    project = bake(cookies, template, project_name="Café Orders")
+    assert f"Café Orders is ready. Next, in {project}:\n" in capfd.readouterr().err
+
+
 def test_asks_what_copier_asks_with_the_same_defaults() -> None:
     asked = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     prompts = asked.pop("__prompts__")
@@ -72,6 +79,7 @@ def test_is_updated_by_copier(cookies: Cookies, own_template: Template) -> None:
         ({"project_name": " "}, "project_name is empty; give it a name"),
         ({"author": "Ann\nBob"}, "author has a line break"),
         ({"description": "x" * 201}, "use at most 200"),
+        ({"project_slug": "../evil"}, "project_slug '../evil' is a path. Give the name of a folder"),
     ],
 )
 def test_leaves_nothing_behind_when_an_answer_is_refused(
@@ -85,6 +93,7 @@ def test_leaves_nothing_behind_when_an_answer_is_refused(
     result = cookies.bake(template=str(template.path), extra_context=answers)
     assert result.exit_code != 0
     assert words in capfd.readouterr().err
+    assert not list(tmp_path.rglob("evil"))
     assert_nothing_was_made(tmp_path)
 
 

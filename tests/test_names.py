@@ -33,12 +33,14 @@ FEATURES = [
     ("_orders", "Try 'orders'", "orders"),
     ("orders__new", "Try 'orders_new'", "orders_new"),
     ("../orders", "Try 'orders'", "orders"),
-    ("\u043erders", "is not snake_case", "orders"),  # a Cyrillic o
+    ("\u043erders", "'\u043e' (\\u043e) is none of these", "orders"),  # a Cyrillic o
     ("\uff4frders", "is not snake_case", "orders"),  # a full-width o
     ("pro\ufb01les", "is not snake_case", "profiles"),  # a ligature
     ("orders\u0661", "is not snake_case", "orders1"),  # an Arabic digit
-    ("naïve", "is not snake_case", "naive"),
-    ("日本", "is not snake_case", "nihon"),
+    ("naïve", "Try 'naive'", "naive"),
+    ("nai\u0308ve", "Try 'naive'", "naive"),  # its accent is a character by itself
+    ("ÓrdersGröße", "Try 'orders_grosse'", "orders_grosse"),
+    ("日本", "'日' (\\u65e5) is none of these", "nihon"),
     ("a" * 60, "has 60 characters; use at most 40", "a" * 40),
     ("a" * 41, "has 41 characters; use at most 40", "a" * 40),
     ("common", "is the label of an installed app. Try 'common_feed'", "common_feed"),
@@ -104,6 +106,12 @@ def test_refuses_a_feature_that_would_break(
     assert accepted_features({cure}) == {cure}
 
 
+@pytest.mark.parametrize("name", ["\u043erders", "orders日", "pro\ufb01les"])
+def test_suggests_nothing_for_letters_that_it_does_not_know(name: str) -> None:
+    assert "Try 'orders'" in str(refusals().refuse_feature("Orders"))
+    assert str(refusals().refuse_feature(name)).endswith("is none of these.")
+
+
 @pytest.mark.parametrize(("actions", "events", "words", "good_actions", "good_events"), CONTRACTS)
 def test_refuses_a_contract_that_would_break(
     template: Template,
@@ -143,11 +151,12 @@ def test_refuses_a_project_that_would_break(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mistyped", "words"), [({"feture": "x"}, '"feature" is required'), ({"feature": ""}, "NAME")])
+@pytest.mark.parametrize("mistyped", [{"feture": "x"}, {"feature": ""}, {}])
 def test_a_mistyped_question_does_not_render_the_project_over_itself(
-    template: Template, project: Path, tmp_path: Path, mistyped: dict[str, str], words: str
+    template: Template, project: Path, tmp_path: Path, mistyped: dict[str, str]
 ) -> None:
     (project / "manage.py").write_text("# mine\n")
+    words = "this folder is a generated project already. To add a feature: copier copy -d feature=NAME TEMPLATE ."
     assert_refuses(words, tmp_path, lambda: template.copy(project, mistyped))
     template.copy(project, {"feature": "x"})
     assert (project / "apps/x/consumers.py").is_file()
@@ -181,6 +190,15 @@ def test_refuses_a_project_in_a_project_of_another_template(template: Template, 
     assert_refuses("another template", tmp_path, lambda: template.project(tmp_path))
     (tmp_path / ".copier-answers.yml").unlink()
     assert (template.project(tmp_path) / "manage.py").is_file()
+
+
+def test_refuses_a_project_in_a_project_of_djangos(template: Template, tmp_path: Path) -> None:
+    (tmp_path / "manage.py").write_text("# mine\n")
+    words = "To bring the common part into it: copier copy -d existing=true TEMPLATE ."
+    assert_refuses(words, tmp_path, lambda: template.project(tmp_path))
+    template.copy(tmp_path, {"existing": True})
+    assert (template.feature("orders", tmp_path) / "consumers.py").is_file()
+    assert (tmp_path / "manage.py").read_text() == "# mine\n"
 
 
 def test_refuses_a_feature_that_is_there(template: Template, project: Path, tmp_path: Path) -> None:

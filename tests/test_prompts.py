@@ -14,9 +14,8 @@ def help_texts() -> dict[str, str]:
     return {name: question["help"] for name, question in questions.items() if name[0] != "_" and "help" in question}
 
 
-def converse(template: Template, destination: Path, *arguments: str, **answers: str) -> list[str]:
-    """Answers each prompt in a terminal, by Enter alone if no answer is given. Returns what was asked, in order."""
-    terminal = pexpect.spawn(
+def in_terminal(template: Template, destination: Path, *arguments: str) -> "pexpect.spawn[str]":
+    return pexpect.spawn(
         sys.executable,
         ["-m", "copier", "copy", *arguments, str(template.path), str(destination)],
         encoding="utf-8",
@@ -25,6 +24,11 @@ def converse(template: Template, destination: Path, *arguments: str, **answers: 
         # Without this, each prompt waits for the terminal to say where its cursor is.
         env={**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1"},
     )
+
+
+def converse(template: Template, destination: Path, *arguments: str, **answers: str) -> list[str]:
+    """Answers each prompt, by Enter alone if no answer is given. Returns what was asked, in order."""
+    terminal = in_terminal(template, destination, *arguments)
     remaining = help_texts()
     asked: list[str] = []
     while True:
@@ -55,6 +59,16 @@ def test_a_project_asks_for_the_name_of_a_feature(template: Template, tmp_path: 
     project = template.project(tmp_path / "project")
     assert converse(template, project, feature="orders") == ["feature", "access", "actions", "events"]
     assert "apps/orders/consumers.py" in paths(project)
+
+
+def test_who_gives_it_no_name_is_told_what_is_expected(template: Template, tmp_path: Path) -> None:
+    terminal = in_terminal(template, template.project(tmp_path / "project"))
+    terminal.expect_exact(help_texts()["feature"])
+    terminal.send("\r")
+    terminal.expect_exact("this folder is a generated project already. To add a feature")
+    terminal.send("orders\r")
+    terminal.expect_exact(help_texts()["access"])
+    terminal.close(force=True)
 
 
 def test_every_question_has_a_help_text() -> None:

@@ -119,10 +119,21 @@ def test_tells_what_it_made_and_what_comes_next(project: Path, tools: Tools) -> 
     before = paths(project)
     printed = manage(project, tools, "startfeature", "live_chat")
     assert printed.split("\n\n")[0].splitlines() == [path for path in paths(project) if path not in before]
-    assert "http://127.0.0.1:8000/live-chat/demo/\n" in printed
+    assert "  uv run manage.py runserver      then open http://127.0.0.1:8000/live-chat/demo/\n" in printed
     assert 'URL = "/live-chat/demo/"\n' in (project / "apps/live_chat/live.py").read_text()
-    assert "uv run pytest apps/live_chat" in printed
+    assert "  uv run pytest apps/live_chat    tests it\n" in printed
     assert "Start reading in apps/live_chat/consumers.py" in printed
+
+
+@pytest.mark.parametrize("answers", [".copier-answers.yml", ".copier-answers.channels.yml"])
+def test_copier_ends_with_the_same_words(
+    template: Template, project: Path, tools: Tools, tmp_path: Path, answers: str
+) -> None:
+    (project / ".copier-answers.yml").rename(project / answers)
+    other = Path(shutil.copytree(project, tmp_path / "other"))
+    words = manage(project, tools, "startfeature", "live_chat").partition("\n\n")[2]
+    assert "manage.py runserver" in words
+    assert words in run(other, "copier", "copy", "--defaults", "-d", "feature=live_chat", template.path, ".")
 
 
 def test_a_dry_run_lists_the_same_and_writes_nothing(project: Path, tools: Tools) -> None:
@@ -205,7 +216,9 @@ def test_a_project_without_answers_is_told(project: Path, tools: Tools) -> None:
 def test_a_project_that_took_the_common_part_alone_works(project: Path, tools: Tools) -> None:
     (project / ".copier-answers.yml").rename(project / ".copier-answers.channels.yml")
     (project / ".copier-answers.yml").write_text("_commit: v1\n_src_path: gh:else/where\naccess: staff\n")
-    manage(project, tools, "startfeature", "orders")
+    printed = manage(project, tools, "startfeature", "orders")
+    assert "\n  python manage.py runserver    then open" in printed
+    assert "\n  pytest apps/orders            tests it\n" in printed
     assert "access: authenticated\n" in (project / "apps/orders/.copier-answers.yml").read_text()
     assert "gh:else/where" in (project / ".copier-answers.yml").read_text()
 

@@ -157,7 +157,7 @@ def test_an_existing_project_that_took_the_common_part(own_template: Template, t
     own_template.copy(site, {"existing": True})
     commit(site)
     release(own_template, COMMON)
-    update(site)
+    assert "Next: python manage.py check" in update(site)
     assert messages(site) == titles("the project")
     assert (site / COMMON).read_text().endswith("# newer\n")
     assert "_commit: 1.1.0" in (site / ".copier-answers.channels.yml").read_text()
@@ -226,8 +226,79 @@ def test_deleted_files_stay_deleted(own_template: Template, project: Path) -> No
     commit(project)
     edit(own_template.path / "template/project/README.md.jinja", end="newer\n")
     release(own_template, COMMON)
-    update(project)
+    assert f"\n  {COMMON}: you removed it; it stays removed\n" in update(project)
     assert not any((project / path).exists() for path in deleted)
+    assert messages(project)[1:] == titles(*PARTS)
+    assert update(project) == "Everything is at 1.1.0 already.\n"
+
+
+def test_a_deleted_folder_stays_deleted(own_template: Template, project: Path) -> None:
+    shutil.rmtree(project / "apps")
+    commit(project)
+    release(own_template, COMMON)
+    assert f"{COMMON}: you removed it; it stays removed" in update(project)
+    assert not (project / "apps").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (COMMON, "apps/common/frames.py"),
+        ("apps/common/websockets", "apps/common/sockets"),
+        ("apps/common", "apps/[c]ommon é"),
+        (COMMON, "../frames.py"),
+    ],
+    ids=["file", "folder", "odd_name", "elsewhere"],
+)
+def test_changes_follow_what_the_owner_moved(own_template: Template, project: Path, old: str, new: str) -> None:
+    shutil.rmtree(project / ".git")
+    site = Path(shutil.move(project, project.with_name("all") / "site"))
+    edit(site / COMMON, top="# mine\n")
+    commit(site.parent)
+    (site / old).rename(site / new)
+    commit(site.parent)
+    release(own_template, COMMON)
+    update(site)
+    moved = site / COMMON.replace(old, new)
+    assert moved.read_text().startswith("# mine\n")
+    assert moved.read_text().endswith("# newer\n")
+    assert not (site / old).exists()
+    assert "Everything is at 1.1.0" in update(site)
+
+
+def test_edits_of_one_line_in_a_file_that_left_the_project_stop_it(own_template: Template, project: Path) -> None:
+    shutil.rmtree(project / ".git")
+    site = Path(shutil.move(project, project.with_name("all") / "site"))
+    commit(site.parent)
+    edit(site / COMMON, end="# mine\n")
+    (site / COMMON).rename(site.parent / "frames.py")
+    commit(site.parent)
+    release(own_template, COMMON)
+    assert "../frames.py: both changed it" in stopped(site)
+
+
+def test_a_file_that_both_moved_is_a_conflict(own_template: Template, project: Path) -> None:
+    (project / COMMON).rename(project / "mine.py")
+    commit(project)
+    scaffold = own_template.path / "template/project"
+    (scaffold / COMMON).rename(scaffold / "newer.py")
+    release(own_template)
+    assert "  mine.py: both moved it, to different places; git add the one that you keep" in stopped(project)
+    git(project, "add", "mine.py")
+    git(project, "rm", "--cached", "--quiet", COMMON, "newer.py")
+    (project / "newer.py").unlink()
+    git(project, "commit", "--quiet", "--no-edit")
+    assert "Everything is at 1.1.0" in update(project)
+
+
+def test_a_file_that_git_ignores_since_stays(own_template: Template, project: Path) -> None:
+    edit(project / ".gitignore", end="biome.json\n")
+    git(project, "rm", "--quiet", "--cached", "biome.json")
+    commit(project)
+    (project / "biome.json").write_text("mine\n")
+    release(own_template, "biome.json")
+    update(project)
+    assert (project / "biome.json").read_text() == "mine\n"
 
 
 def test_a_file_that_the_template_removed_goes(own_template: Template, project: Path) -> None:
@@ -242,7 +313,7 @@ def test_a_file_that_the_template_removed_and_the_owner_edited_stays(own_templat
     commit(project)
     (own_template.path / "template/project" / COMMON).unlink()
     release(own_template)
-    assert f"{COMMON}: you edited it, the template removed it; git add keeps it" in stopped(project)
+    assert f"{COMMON}: you edited or moved it, the template removed it; git add keeps it" in stopped(project)
     git(project, "add", COMMON)
     git(project, "commit", "--quiet", "--no-edit")
     update(project)

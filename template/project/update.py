@@ -82,8 +82,14 @@ def main() -> int:
         print(stop, file=sys.stderr)
         return 1
     if updates and not options.check:
-        print("Done. Next: uv sync, uv run pytest")
+        print(f"Done. Next: {next_steps()}")
     return int(options.check and bool(updates))
+
+
+def next_steps() -> str:
+    """A project that took the common part has its owner's tools, perhaps without uv."""
+    existed = (ROOT / PROJECT_ANSWERS[1]).is_file()
+    return "python manage.py check, and your tests" if existed else "uv sync, uv run pytest"
 
 
 def prepare_all(version: str | None, folder: Path) -> list[Update]:
@@ -182,7 +188,7 @@ def prepare(part: Part, target: str, folder: Path) -> Update | None:
     try:
         copier.run_copy(part.source, place, vcs_ref=version, quiet=True, unsafe=False, **how)
         (place / part.file).write_bytes((ROOT / part.file).read_bytes())
-        leave_out_what_is_deleted(place)
+        leave_out_what_is_ignored(place)
         old = commit_all(repository, f"What {version} made")
         version = target
         copier.run_update(place, vcs_ref=version, quiet=True, unsafe=False, **how)
@@ -198,11 +204,12 @@ def prepare(part: Part, target: str, folder: Path) -> Update | None:
     return update if changed_paths(update) else None
 
 
-def leave_out_what_is_deleted(place: Path) -> None:
-    """What the owner deleted stays deleted, also when the template changes it."""
-    kept = set(nul_separated(git("ls-files", "-z")))
+def leave_out_what_is_ignored(place: Path) -> None:
+    """A file that the owner took out of git, but kept, would be overwritten by the template's changes to it."""
+    tracked = set(nul_separated(git("ls-files", "-z")))
     for path in list(place.rglob("*")):
-        if path.is_file() and path.relative_to(place).as_posix() not in kept:
+        name = path.relative_to(place)
+        if path.is_file() and name.as_posix() not in tracked and (ROOT / name).exists():
             path.unlink()
 
 
@@ -231,14 +238,17 @@ def refuse_ignored(update: Update) -> None:
 
 def apply(update: Update) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(update.repository), "HEAD")
-    # A file of the owner's stays where it is when the template moves those beside it; nothing is resolved unseen.
-    settings = ("-c", "merge.directoryRenames=false", "-c", "rerere.enabled=false")
+    # Edits follow a file that moved; but a file of the owner's stays where it is when the template moves those beside
+    # it. Nothing is resolved unseen.
+    renames = ("-c", "merge.renames=true", "-c", "merge.directoryRenames=false")
+    settings = (*renames, "-c", "rerere.enabled=false")
     pick = ("cherry-pick", "--no-commit", "-Xignore-cr-at-eol", update.new)
     try:
         git(*settings, *pick, otherwise="The update cannot be picked.")
     except Stop:
         if not unmerged():
             raise
+        leave_out_what_is_deleted()
         merge_dependencies()
     if files := unmerged():
         advice = [f"  {path}: {advise(sides)}" for path, sides in sorted(files.items())]
@@ -251,7 +261,17 @@ def apply(update: Update) -> None:
 def advise(sides: set[str]) -> str:
     if sides >= {"2", "3"}:
         return "both changed it; edit what is between <<<<<<< and >>>>>>>, then git add"
-    return "you edited it, the template removed it; git add keeps it, git rm removes it"
+    if len(sides) == 1:
+        return "both moved it, to different places; git add the one that you keep, git rm the others"
+    return "you edited or moved it, the template removed it; git add keeps it, git rm removes it"
+
+
+def leave_out_what_is_deleted() -> None:
+    """What the owner deleted stays deleted, also when the template changed it. A file that moved is none of these."""
+    for path, sides in sorted(unmerged().items()):
+        if sides == {"1", "3"}:
+            git("rm", "--quiet", "--force", "--", f":(literal){path}")
+            print(f"  {path}: you removed it; it stays removed", flush=True)
 
 
 def merge_dependencies() -> None:
@@ -316,7 +336,7 @@ def git(*arguments: str, at: Path = ROOT, otherwise: str = "Git failed.") -> str
 def unmerged() -> dict[str, set[str]]:
     """Each file in conflict, with those that have it: 1 the old version, 2 the owner, 3 the newer version."""
     files: dict[str, set[str]] = {}
-    for entry in nul_separated(git("ls-files", "--unmerged", "-z")):
+    for entry in nul_separated(git("ls-files", "--unmerged", "-z", ":/")):
         found, _, path = entry.partition("\t")
         files.setdefault(path, set()).add(found[-1])
     return files

@@ -32,6 +32,11 @@ class Template:
     recorded_in: str
 
 
+def is_generated() -> bool:
+    """Whether the template made this project, with uv. One that took the common part may have other tools."""
+    return not (PROJECT / ANSWERS_FILES[1]).is_file()
+
+
 def recorded_template(project: Path) -> Template:
     import yaml
 
@@ -52,7 +57,8 @@ def add_feature(answers: dict[str, str], *, ask: bool = False, dry_run: bool = F
     Raises CommandError with all that is wrong, one line for each mistake; then nothing was written.
     """
     if find_spec("copier") is None:
-        raise CommandError("Copier is not installed here. It is in the dev group: uv sync")
+        cure = "It is in the dev group: uv sync" if is_generated() else 'pip install "copier>=9.19,<10"'
+        raise CommandError(f"Copier is not installed here. {cure}")
     template = recorded_template(PROJECT)
     with rehearsal(template) as folder:
         before = _files(folder)

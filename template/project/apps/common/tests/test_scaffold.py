@@ -19,6 +19,14 @@ def test_without_copier_the_cure_is_named(monkeypatch):
         call_command("startfeature", "orders")
 
 
+def test_without_copier_and_perhaps_without_uv_the_cure_is_pips(monkeypatch, tmp_path):
+    (tmp_path / ".copier-answers.channels.yml").touch()
+    monkeypatch.setattr("apps.common.scaffold.PROJECT", tmp_path)
+    monkeypatch.setitem(sys.modules, "copier", None)
+    with pytest.raises(CommandError, match=r'Copier is not installed here\. pip install "copier'):
+        call_command("startfeature", "orders")
+
+
 def test_of_two_answers_files_that_of_this_template_counts(tmp_path):
     (tmp_path / ".copier-answers.yml").write_text("_commit: v1\n_src_path: gh:else/where\n")
     with pytest.raises(CommandError, match="which template made this project"):

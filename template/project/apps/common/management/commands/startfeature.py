@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.common.scaffold import add_feature
+from apps.common.scaffold import add_feature, is_generated
 
 
 class Command(BaseCommand):
@@ -43,10 +43,13 @@ class Command(BaseCommand):
         self.stdout.write("\nNothing was written." if dry_run else self._next_steps(made[0].parts[1]))
 
     def _next_steps(self, name: str) -> str:
+        serve = f"{'uv run' if is_generated() else 'python'} manage.py runserver"
+        test = f"{'uv run ' if is_generated() else ''}pytest apps/{name}"
+        width = max(len(serve), len(test))
         return f"""
 apps/{name} is live; nothing else needs editing. Removing the folder removes the feature.
 
-  uv run manage.py runserver          then open http://127.0.0.1:8000/{name.replace("_", "-")}/demo/
-  uv run pytest apps/{name}    tests it
+  {serve:{width}}    then open http://127.0.0.1:8000/{name.replace("_", "-")}/demo/
+  {test:{width}}    tests it
 
 Start reading in apps/{name}/consumers.py."""
