@@ -103,6 +103,7 @@ apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
 apps/common/tests/test_processes.py
 apps/common/tests/test_redis.py
+apps/common/tests/test_redis_sweep.py
 apps/common/tests/test_refused.py
 apps/common/tests/test_registry.py
 apps/common/tests/test_replay.py
@@ -135,6 +136,7 @@ apps/common/websockets/receiving.py
 apps/common/websockets/redis_listener.py
 apps/common/websockets/redis_scripts.py
 apps/common/websockets/redis_streams.py
+apps/common/websockets/redis_sweep.py
 apps/common/websockets/registry.py
 apps/common/websockets/revocation.py
 apps/common/websockets/sending.py

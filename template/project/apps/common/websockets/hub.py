@@ -181,7 +181,7 @@ class _Group:
         self._channel = await layer.new_channel("hub")
         self._pump = asyncio.create_task(self._receive(layer), name=f"hub: {self.name}")
         await layer.group_add(self.name, self._channel)
-        await get_streams().listen(self.name, self._put)
+        await get_streams().listen(self.name, self._put, lambda: self.position)
         # After the subscription: what is published in between is heard, and known by its number.
         self.position = await get_streams().atop(self.name)
         self.is_open = True

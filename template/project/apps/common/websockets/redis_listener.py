@@ -28,6 +28,7 @@ class Listener:
         self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._lock = asyncio.Lock()  # who subscribes must not meet who closes the connection
         self._reader: asyncio.Task[None] | None = None
+        self._is_stale = False
 
     @property
     def is_idle(self) -> bool:
@@ -69,6 +70,10 @@ class Listener:
         self._hears.pop(channel, None)
         self._confirmed.pop(channel, None)
 
+    def renew(self) -> None:
+        """Subscribe anew, within a second, after which every listener is told that it may have missed something."""
+        self._is_stale = True
+
     def _start(self) -> None:
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read(), name="websocket streams")
@@ -86,15 +91,16 @@ class Listener:
         while True:
             try:
                 # A fraction of a second: get_message holds nothing that a subscription needs meanwhile.
-                message = await self._pubsub.get_message(timeout=1.0)
+                self._take(await self._pubsub.get_message(timeout=1.0))
+                if self._is_stale:
+                    await self._come_back()
             except (RedisError, OSError):
+                logger.warning("The server that keeps the streams is away")
                 await self._come_back()
             except Exception:
                 # Such as text in another encoding, from another program: this process must not go deaf for it.
                 logger.exception("A message could not be read")
                 await self._come_back()
-            else:
-                self._take(message)
 
     def _take(self, message: dict[str, Any] | None) -> None:
         if message is None:
@@ -118,7 +124,6 @@ class Listener:
             logger.exception("A message of %s could not be taken", channel)
 
     async def _come_back(self) -> None:
-        logger.warning("The server that keeps the streams is away")
         while True:
             await asyncio.sleep(RETRY_SECONDS)
             try:
@@ -127,6 +132,7 @@ class Listener:
                     # Confirmations follow, as at first, and tell each listener that there was a gap.
                     await self._pubsub.subscribe(*self._hears)
                 logger.warning("The server that keeps the streams is back")
+                self._is_stale = False
                 return
             except (RedisError, OSError):
                 continue

@@ -72,8 +72,7 @@ SCRIPTS = {"append": APPEND, "since": SINCE, "top": TOP}
 
 
 def arguments(group: str, renew: str, *rest: Any) -> tuple[list[str], list[Any]]:
-    # The braces keep a stream's keys together in a cluster.
-    keys = [f"{PREFIX}{{{group}}}", f"{PREFIX}{{{group}}}:frames", channel(group)]
+    keys = [state(group), f"{state(group)}:frames", channel(group)]
     return keys, [renew, token_hex(4), streams.STREAM_SECONDS, *rest]
 
 
@@ -81,8 +80,13 @@ def append_arguments(body: str) -> list[Any]:
     return [body, streams.MAX_FRAMES, streams.MAX_BYTES, int(streams.FRAME_SECONDS * 1000)]
 
 
+def state(group: str) -> str:
+    # The braces keep a stream's keys together in a cluster.
+    return f"{PREFIX}{{{group}}}"
+
+
 def channel(group: str) -> str:
-    return f"{PREFIX}{{{group}}}:live"
+    return f"{state(group)}:live"
 
 
 def position(reply: Any) -> Position:

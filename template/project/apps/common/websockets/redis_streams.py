@@ -20,6 +20,7 @@ from redis.retry import Retry
 from apps.common.websockets import redis_scripts, streams
 from apps.common.websockets.redis_listener import Listener
 from apps.common.websockets.redis_scripts import ORDERS, SCRIPTS
+from apps.common.websockets.redis_sweep import Sweep
 from apps.common.websockets.streams import Broadcast, Hear, Order, Position, StreamsUnavailable
 
 logger = logging.getLogger(__name__)
@@ -93,12 +94,19 @@ class RedisStreams:
         frames = [Broadcast(epoch, first + index, entry.split(" ", 1)[1]) for index, entry in enumerate(entries)]
         return frames if streams.fits_replay(frames) else None
 
-    async def listen(self, group: str, hear: Hear) -> None:
-        """Call `hear` with each broadcast from now on, in the running loop. One listener for each loop and group."""
-        await self._loop().listen(redis_scripts.channel(group), lambda text: hear(redis_scripts.broadcast(text)))
+    async def listen(self, group: str, hear: Hear, told: Callable[[], Position] | None = None) -> None:
+        """Call `hear` with each broadcast from now on, in the running loop. One listener for each loop and group.
+
+        told: gives the position up to which the listener was told, so that a broadcast that it lacks is found.
+        """
+        loop = self._loop()
+        await loop.listen(redis_scripts.channel(group), lambda text: hear(redis_scripts.broadcast(text)))
+        if told:
+            loop.sweep.add(group, told)
 
     async def unlisten(self, group: str) -> None:
         """Undo listen()."""
+        self._loop().sweep.remove(group)
         await self._loop().unlisten(redis_scripts.channel(group))
 
     def tell(self, order: Order) -> bool:
@@ -150,6 +158,7 @@ class _Loop:
         self._client = redis.asyncio.Redis.from_pool(self._pool)
         self.scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
         self._listener = Listener(self._client)
+        self.sweep = Sweep(self._client, self._listener.renew)
 
     async def listen(self, channel: str, hear: Callable[[str | None], Any]) -> None:
         await self._listener.listen(channel, hear)
@@ -160,6 +169,7 @@ class _Loop:
             await self._pool.disconnect(inuse_connections=False)  # what is under way is finished
 
     async def close(self) -> None:
+        self.sweep.close()
         await self._listener.close()
         await self._client.aclose()
 

@@ -70,7 +70,7 @@ class Streams(Protocol):
 
     async def since(self, group: str, position: Position) -> list[Broadcast] | None: ...
 
-    async def listen(self, group: str, hear: Hear) -> None: ...
+    async def listen(self, group: str, hear: Hear, told: Callable[[], Position] | None = None) -> None: ...
 
     async def unlisten(self, group: str) -> None: ...
 
@@ -129,8 +129,11 @@ class MemoryStreams:
             now = time.monotonic()
             return self._stream(group, now).since(position, now)
 
-    async def listen(self, group: str, hear: Hear) -> None:
-        """Call `hear` with each broadcast from now on, in the running loop. One listener for each loop and group."""
+    async def listen(self, group: str, hear: Hear, told: Callable[[], Position] | None = None) -> None:
+        """Call `hear` with each broadcast from now on, in the running loop. One listener for each loop and group.
+
+        told: not needed here, where nothing is lost on the way.
+        """
         with self._lock:
             self._stream(group, time.monotonic()).listeners[asyncio.get_running_loop()] = hear
 
