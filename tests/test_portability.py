@@ -50,8 +50,8 @@ def test_refuses_features_that_windows_could_not_hold() -> None:
 def test_uses_nothing_that_is_missing_on(system: str, project: Path, tools: Tools) -> None:
     (project / "probe.py").write_text(f"from os import {LACKS[system]}\n")
     printed = tools.run(project, "sh", "-c", f"python -m mypy --platform {system} . || true")
-    missing = f'probe.py:1: error: Module "os" has no attribute "{LACKS[system]}"'
-    assert [line.partition("  [")[0] for line in printed.splitlines() if "error:" in line] == [missing]
+    [error] = [line for line in printed.splitlines() if "error:" in line]
+    assert error.startswith(f'probe.py:1: error: Module "os" has no attribute "{LACKS[system]}"')
     assert re.search(r"checked \d\d+ source files", printed)
 
 
@@ -81,9 +81,9 @@ SETS_A_VARIABLE = r"\b[A-Z_]+=\S+ (?:[A-Z_]+=\S+ )*(?:uv|python)\b"
 
 @pytest.mark.parametrize("page", ["README.md.jinja", "docs/websockets.md", "docs/existing-project.md"])
 def test_what_only_a_shell_of_posix_understands_is_explained(page: str) -> None:
-    text = (ROOT / "template/project" / page).read_text(encoding="utf-8")
+    text = " ".join((ROOT / "template/project" / page).read_text(encoding="utf-8").split())
     assert re.search(SETS_A_VARIABLE, text)
-    assert re.search(r"on Windows,? set .+? first, in\s+PowerShell\s+with\s+`\$env:", text, re.IGNORECASE | re.DOTALL)
+    assert re.search(r"[Oo]n Windows,? set [\w ]+ first, in PowerShell with `\$env:", text)
 
 
 def test_scripts_of_npm_need_no_shell_of_posix(project: Path) -> None:
