@@ -2,7 +2,7 @@
 
 A broadcast is numbered and kept (see streams): it reaches every page of the group that is connected or comes back in
 time, once and in order, or the page is told to load its state anew. A broadcast that could not be numbered, because
-Redis is away, is logged, and no request fails; the pages are told as soon as it is back.
+Redis is away, is logged, and no request fails; the pages are told with the next one that succeeds.
 """
 
 import logging

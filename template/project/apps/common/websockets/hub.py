@@ -129,8 +129,7 @@ class Hub:
         group.members.pop(member, None)  # at once: nothing more is delivered
         async with group.lock:
             if not group.members and self._groups.get(name) is group:
-                await group.close()
-                del self._groups[name]  # only now: who joins meanwhile waits for the lock, and makes another
+                await self._give_up(group)
 
     def members(self, name: str) -> int:
         """How many connections of this process are in the group."""
@@ -156,8 +155,13 @@ class Hub:
             raise StreamsUnavailable(group.failure) from error
         finally:
             if not group.is_open:  # also when the page went away meanwhile
-                self._groups.pop(group.name, None)
-                await group.close()
+                await self._give_up(group)
+
+    async def _give_up(self, group: "_Group") -> None:
+        try:
+            await group.close()
+        finally:
+            self._groups.pop(group.name, None)  # only now: who joins meanwhile waits for the lock, and makes another
 
 
 class _Group:

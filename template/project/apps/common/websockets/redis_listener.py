@@ -134,5 +134,5 @@ class Listener:
                 logger.warning("The server that keeps the streams is back")
                 self._is_stale = False
                 return
-            except (RedisError, OSError):
-                continue
+            except Exception as error:  # whatever it is: nobody else would try again
+                logger.debug("Not yet: %r", error)
