@@ -27,6 +27,12 @@ from results import Results
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parent
 APPLICATIONS = {"project": "config.asgi:application", "stock": "stock:application", "plain": "plain:application"}
+# As in production: with DEBUG on, Django would keep a log of its queries, which counts as memory of the connections.
+PRODUCTION = {
+    "DEBUG": "0",
+    "SECRET_KEY": "of a benchmark that only this machine can reach",
+    "ALLOWED_HOSTS": "127.0.0.1",
+}
 UVICORN = [
     "--ws",
     "websockets-sansio",
@@ -101,6 +107,7 @@ def prepare(project: Path) -> tuple[Path, str]:
     uv(project, "sync", "--quiet")
     uv(project, "pip", "install", "--quiet", "uvloop")  # as many run in production; for all three alike
     uv(project, "run", "manage.py", "migrate", "--verbosity", "0")
+    uv(project, "run", "manage.py", "collectstatic", "--no-input", "--verbosity", "0")
     script = (
         "from django.contrib.auth.models import User; from django.test import Client; c = Client();"
         "c.force_login(User.objects.create_user('bench')); print(c.cookies['sessionid'].OutputString(attrs=[]))"
@@ -110,7 +117,7 @@ def prepare(project: Path) -> tuple[Path, str]:
 
 
 def uv(project: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | PRODUCTION
     done = subprocess.run(
         ["uv", *arguments], cwd=project, env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
@@ -141,7 +148,7 @@ def valkey(project: Path, folder: Path) -> Iterator[str]:
 def serving(server: str, project: Path, redis: str) -> Iterator[tuple[str, int]]:
     port = free_port()
     command = [str(project / ".venv/bin/uvicorn"), APPLICATIONS[server], "--port", str(port), *UVICORN]
-    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR"}
+    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR", **PRODUCTION}
     with running(command, port, project, **environment) as pid:
         yield f"ws://127.0.0.1:{port}", pid
 

@@ -13,7 +13,7 @@ from apps.common.websockets.connection import Connection
 from apps.common.websockets.handlers import Handler, find_handlers
 from apps.common.websockets.messages import Message
 from apps.common.websockets.protocol import Frame
-from apps.common.websockets.streams import Position
+from apps.common.websockets.streams import NOWHERE
 
 
 class BaseWebSocketConsumer(Connection):
@@ -65,7 +65,7 @@ class BaseWebSocketConsumer(Connection):
         if self.group_name:
             await self._follow(self.group_name)
         else:
-            await self._greet(Position("", 0), None)
+            await self._greet(NOWHERE, None)
 
     async def is_allowed(self) -> bool:
         """Override to say who may connect. Asked before any group is joined, and every minute; by default: who is

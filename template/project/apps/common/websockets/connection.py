@@ -18,7 +18,7 @@ from apps.common.websockets.protocol import CloseCode
 from apps.common.websockets.receiving import Receiver
 from apps.common.websockets.registry import get_registry
 from apps.common.websockets.serial import Serial
-from apps.common.websockets.streams import MAX_FRAMES, Position, StreamsUnavailable, get_streams
+from apps.common.websockets.streams import MAX_FRAMES, NOWHERE, Position, StreamsUnavailable, get_streams
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Connection(Receiver):
         self._is_closing = False
         self._is_ending = False
         self._groups: dict[str, None] = {}  # in order; an empty set would take three times the memory
-        self._position = Position("", 0)  # of the last numbered broadcast that this page was given
+        self._position = NOWHERE  # of the last numbered broadcast that this page was given
         self._held: list[tuple[str, Event]] | None = None  # what waits for the replay
         self._outbox = Outbox(send, self.outbox_bytes, self._let_go)
         self._inbox = Inbox(receive, self._sort, self._handle_safely, self.inbox_limit)
-        self._events: Serial[Event] = Serial(self._handle_event, MAX_EVENTS)
+        self._events: Serial[Event] | None = None  # made for the pages whose events have a handler
         self.heard_at = self._clock()
         self.check_at = self.heard_at + random.uniform(0, self.recheck_seconds)  # noqa: S311 - spreads the checks
         self._bucket = TokenBucket(self.rate_per_second, self.burst, self.heard_at)
@@ -181,9 +181,12 @@ class Connection(Receiver):
 
     def _deliver(self, event: Event) -> None:
         as_it_is = (event.is_broadcast and not self._filters_broadcasts) or isinstance(event, Resync)
-        if as_it_is and self._events.is_idle:
+        if as_it_is and (self._events is None or self._events.is_idle):
             self._outbox.write(event.message)
-        elif not self._events.put(event):
+            return
+        if self._events is None:
+            self._events = Serial(self._handle_event, MAX_EVENTS)
+        if not self._events.put(event):
             self._let_go()
 
     async def _handle_event(self, event: Event) -> None:
@@ -212,7 +215,8 @@ class Connection(Receiver):
     async def _end(self, code: int) -> None:
         try:
             await get_registry().remove(self)
-            await self._events.close()
+            if self._events:
+                await self._events.close()
             await self._leave_all()
         finally:
             await self._disconnect(code)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from apps.common.websockets import protocol
 from apps.common.websockets.metrics import count
 from apps.common.websockets.serial import Serial
-from apps.common.websockets.streams import Broadcast, Position, StreamsUnavailable, get_streams
+from apps.common.websockets.streams import NOWHERE, Broadcast, Position, StreamsUnavailable, get_streams
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class _Group:
         self.name = name
         self.lock = asyncio.Lock()
         self.members: dict[Member, None] = {}
-        self.position = Position("", 0)
+        self.position = NOWHERE
         self.is_open = False
         self.failure = ""  # why it could not be opened
         self._work: Serial[Event | Broadcast | None] = Serial(self._take, MAX_WAITING)

@@ -35,7 +35,8 @@ class SessionAuth:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         session_key = _cookie(scope, settings.SESSION_COOKIE_NAME)
         session, user = await load(session_key)
-        await self.application({**scope, "session": session, "user": user}, receive, send)
+        scope.update(session=session, user=user)  # a copy would stay in memory beside it as long as the connection
+        await self.application(scope, receive, send)
 
 
 async def load(session_key: str) -> tuple[SessionBase, User]:

@@ -36,6 +36,9 @@ class Position(NamedTuple):
     seq: int
 
 
+NOWHERE = Position("", 0)  # before anything is known of a stream
+
+
 class Broadcast(NamedTuple):
     """A frame of a stream."""
 
