@@ -17,10 +17,10 @@ class Results:
     def add(self, what: str, server: str, figure: float) -> None:
         self._figures.setdefault(what, {}).setdefault(server, []).append(figure)
 
-    def ratio(self, what: str, other: str) -> float | None:
-        """The median of the project's ratios to another server, each within its turn: a machine's speed drifts."""
+    def ratio(self, what: str, server: str, other: str) -> float | None:
+        """The median of one server's ratios to another, each within its turn: a machine's speed drifts."""
         figures = self._figures[what]
-        pairs = list(zip(figures[self._project], figures.get(other, []), strict=False))
+        pairs = list(zip(figures.get(server, []), figures.get(other, []), strict=False))
         return statistics.median(own / its for own, its in pairs) if pairs and all(its for _, its in pairs) else None
 
     def table(self) -> str:
@@ -28,7 +28,7 @@ class Results:
         for what, by_server in self._figures.items():
             medians = {server: statistics.median(figures) for server, figures in by_server.items()}
             cells = [f"{medians[server]:,.1f}" if server in medians else "" for server in ("project", "stock", "plain")]
-            ratios = [self.ratio(what, server) for server in ("stock", "plain")]
+            ratios = [self.ratio(what, self._project, server) for server in ("stock", "plain")]
             cells += [f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios]
             lines.append(f"| {what} | {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
@@ -46,9 +46,9 @@ class Results:
         matplotlib.rcParams.update({"svg.hashsalt": "results", "font.size": 10})
         from matplotlib import pyplot
 
-        rows = [what for what in self._figures if self.ratio(what, "stock")]
+        rows = [what for what in self._figures if self.ratio(what, self._project, "stock")]
         figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
-        own = [self._times_better(what, "project") for what in rows]
+        own = [self._times_better(what, self._project) for what in rows]
         axes.barh(rows, [times - 1 for times in own], left=1, color="#0c7a5e", height=0.6, label="a generated project")
         plain = {what: self._times_better(what, "plain") for what in rows if "plain" in self._figures[what]}
         axes.plot(list(plain.values()), list(plain), "D", color="#e08a3c", label="plain ASGI, without a framework")
@@ -62,6 +62,5 @@ class Results:
         figure.savefig(path, metadata={"Date": None})
 
     def _times_better(self, what: str, server: str) -> float:
-        medians = {name: statistics.median(figures) for name, figures in self._figures[what].items()}
-        times = medians[server] / medians["stock"]
+        times = self.ratio(what, server, "stock") or 1.0
         return 1 / times if any(unit in what for unit in LESS_IS_BETTER) else times

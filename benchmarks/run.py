@@ -156,7 +156,7 @@ def serving(server: str, project: Path, redis: str) -> Iterator[tuple[str, int]]
 @contextmanager
 def running(command: list[str], port: int, folder: Path, **environment: str) -> Iterator[int]:
     """A server's process id, from when it answers until it is killed."""
-    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **environment})
+    process = subprocess.Popen(command, cwd=folder, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
     try:
         wait_for(port, process)
         yield process.pid

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -41,7 +42,8 @@ def free_port() -> int:
 
 
 class Process:
-    """A program that listens on a port of this machine, and that a test may kill, suspend and start again."""
+    """A program that listens on a port of this machine, and that a test may kill, suspend and start again, together
+    with the programs that it starts itself."""
 
     def __init__(self, command: list[str], port: int, directory: Path, **environment: str) -> None:
         self.port = port
@@ -53,7 +55,11 @@ class Process:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._command, cwd=self._directory, env=self._environment, stdout=subprocess.DEVNULL
+            self._command,
+            cwd=self._directory,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._answers():
@@ -63,13 +69,14 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process
-        self._process.send_signal(number)
+        os.killpg(self._process.pid, number)
 
     def stop(self) -> None:
         """Kill it. Harmless if it does not run."""
         process, self._process = self._process, None
         if process:
-            process.kill()
+            with suppress(ProcessLookupError):  # all have ended
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def _answers(self) -> bool:
@@ -87,13 +94,15 @@ def server(project: Path, python: Path, redis: str = "") -> Process:
     return Process(command, port, project, REDIS_URL=redis, LOG_LEVEL="CRITICAL", METRICS_TOKEN=METRICS_TOKEN)
 
 
-def metrics(server: Process) -> dict[str, int]:
-    """What a server counts: {"websockets_connections": 5, …}."""
+def metrics(server: Process) -> tuple[str, dict[str, int]]:
+    """A process's id, and what it counts: {"websockets_connections": 5, …}."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     connection.request("GET", "/metrics/", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()
-    return {name: int(number) for name, number in (line.split() for line in lines if not line.startswith("#"))}
+    counts = {name: int(number) for name, number in (line.split() for line in lines if not line.startswith("#"))}
+    [pid] = {pid for name in counts for pid in re.findall(r'pid="\d+"', name)}
+    return pid, {re.sub(f"{pid},?", "", name).replace("{}", ""): number for name, number in counts.items()}
 
 
 def valkey(program: str, folder: Path) -> Process:
@@ -110,6 +119,8 @@ class Account:
     resyncs: int = 0
     told_at: int = 0  # how many it had when it was last told to load its state anew
     connections: int = 0
+    drains: int = 0  # how often it was told to move to another process
+    close_codes: list[int | None] = field(default_factory=list)
     longest_gap: float = 0.0  # seconds without a broadcast
     twice: int = 0
     out_of_order: int = 0
@@ -148,6 +159,12 @@ class Page:
     async def is_connected(self) -> None:
         await self._until(lambda: bool(self.epoch), "a greeting")
 
+    async def is_told_to_move(self) -> None:
+        await self._until(lambda: self.account.drains > 0, "being told that its process is drained")
+
+    async def is_closed(self, code: int) -> None:
+        await self._until(lambda: code in self.account.close_codes, f"close code {code}")
+
     async def drop(self) -> None:
         """Lose the connection, as soon as there is one, as a network does: without a word."""
         await self._until(lambda: self._is_greeted, "a connection")
@@ -175,11 +192,18 @@ class Page:
             query = f"?epoch={self.epoch}&seq={self._seq}" if self.epoch else ""
             try:
                 async with connect(f"ws://127.0.0.1:{port}{PATH}{query}", compression=None) as self._connection:
-                    async for text in self._connection:
-                        self._take(json.loads(text))
+                    await self._read()
             except (OSError, ConnectionClosed, InvalidHandshake):
                 self._is_greeted = False
             await asyncio.sleep(0.05)
+
+    async def _read(self) -> None:
+        try:
+            async for text in self._connection:
+                self._take(json.loads(text))
+        finally:
+            self.account.close_codes.append(self._connection.close_code)
+            self._arrived.set()
 
     def _take(self, frame: dict[str, Any]) -> None:
         data = frame["data"]
@@ -188,6 +212,8 @@ class Page:
             if data["recovered"] is False:
                 self._is_told()
             self.epoch, self._seq = data["epoch"], data["seq"]
+        elif frame["type"] == "draining":
+            self.account.drains += 1
         elif frame["type"] == "resync":
             self._is_told()
             self.epoch, self._seq = data["epoch"], data["seq"]

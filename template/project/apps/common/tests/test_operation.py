@@ -1,6 +1,7 @@
 """What operates a process: health, readiness, draining, and counts."""
 
 import asyncio
+import os
 
 import pytest
 from channels.routing import URLRouter
@@ -86,8 +87,9 @@ async def test_counts_what_was_sent_refused_and_replayed(settings):
         await page.send("nonsense")
         await page.assert_error("unknown_type")
         response = await asyncio.to_thread(Client().get, "/metrics/", headers={"Authorization": "Bearer secret"})
-        assert 'websockets_members{group="ticks"} 1\n' in response.text
-        assert "websockets_connections 1\n" in response.text
+        pid = f'pid="{os.getpid()}"'
+        assert f'websockets_members{{{pid},group="ticks"}} 1\n' in response.text
+        assert f"websockets_connections{{{pid}}} 1\n" in response.text
     async with connect(f"/ticks/?epoch={greeting['data']['epoch']}&seq=0", application=APPLICATION) as page:
         await page.assert_broadcast("tick", n=1)
     async with connect("/ticks/?epoch=other&seq=0", application=APPLICATION) as page:

@@ -1,5 +1,6 @@
 """What this process has counted since it began, for people and for Prometheus."""
 
+import os
 from collections import Counter
 
 # Every name that is counted, with its meaning. A name that is not here is a mistake, and raises.
@@ -30,13 +31,17 @@ def counts() -> dict[str, int]:
 
 
 def prometheus(members: dict[str, int], connections: int) -> str:
-    """Everything in Prometheus' text format, with the sizes of groups."""
+    """Everything in Prometheus' text format, with the sizes of groups.
+
+    The label `pid` says whose it is: of several processes behind one port, another one answers each time.
+    """
     # Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+    pid = f'pid="{os.getpid()}"'
     lines = ["# HELP websockets_connections open connections", "# TYPE websockets_connections gauge"]
-    lines.append(f"websockets_connections {connections}")
+    lines.append(f"websockets_connections{{{pid}}} {connections}")
     lines += ["# HELP websockets_members connections in a group", "# TYPE websockets_members gauge"]
-    lines += [f'websockets_members{{group="{group}"}} {number}' for group, number in sorted(members.items())]
+    lines += [f'websockets_members{{{pid},group="{group}"}} {number}' for group, number in sorted(members.items())]
     for name, number in counts().items():
         metric = f"websockets_{name}_total"
-        lines += [f"# HELP {metric} {MEANINGS[name]}", f"# TYPE {metric} counter", f"{metric} {number}"]
+        lines += [f"# HELP {metric} {MEANINGS[name]}", f"# TYPE {metric} counter", f"{metric}{{{pid}}} {number}"]
     return "\n".join(lines) + "\n"
