@@ -1,11 +1,13 @@
-"""What operates a process: health, readiness, draining, and counts."""
+"""What operates a process: health, readiness, draining, and counts; and browsers that leave early."""
 
 import asyncio
 import os
+from urllib.parse import urlsplit
 
 import pytest
 from channels.routing import URLRouter
 from django.core.management import CommandError, call_command
+from django.templatetags.static import static
 from django.test import Client
 from django.urls import re_path
 
@@ -102,3 +104,20 @@ async def test_counts_what_was_sent_refused_and_replayed(settings):
 def test_a_mistyped_count_is_refused():
     with pytest.raises(KeyError, match="sennt"):
         metrics.count("sennt")
+
+
+async def test_browsers_that_leave_before_a_file_is_sent_do_no_harm(site):
+    address = urlsplit(site)
+    request = f"GET {static('common/img/icon.svg')} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
+
+    async def leave():
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(request)
+        await writer.drain()
+        writer.transport.abort()
+
+    await asyncio.gather(*(leave() for _ in range(100)))
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(request)
+    assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 200 ")
+    writer.transport.abort()
