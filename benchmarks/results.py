@@ -62,5 +62,6 @@ class Results:
         figure.savefig(path, metadata={"Date": None})
 
     def _times_better(self, what: str, server: str) -> float:
-        times = self.ratio(what, server, "stock") or 1.0
+        times = self.ratio(what, server, "stock")
+        assert times, f"{what}: stock Channels has no figure"
         return 1 / times if any(unit in what for unit in LESS_IS_BETTER) else times

@@ -95,14 +95,14 @@ def server(project: Path, python: Path, redis: str = "") -> Process:
 
 
 def metrics(server: Process) -> tuple[str, dict[str, int]]:
-    """A process's id, and what it counts: {"websockets_connections": 5, …}."""
+    """The label of the process that answers, and what it counts: {"websockets_connections": 5, …}."""
     connection = HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     connection.request("GET", "/metrics/", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()
     counts = {name: int(number) for name, number in (line.split() for line in lines if not line.startswith("#"))}
-    [pid] = {pid for name in counts for pid in re.findall(r'pid="\d+"', name)}
-    return pid, {re.sub(f"{pid},?", "", name).replace("{}", ""): number for name, number in counts.items()}
+    [label] = {label for name in counts for label in re.findall(r'pid="\d+"', name)}
+    return label, {re.sub(f"{label},?", "", name).replace("{}", ""): number for name, number in counts.items()}
 
 
 def valkey(program: str, folder: Path) -> Process:

@@ -174,9 +174,9 @@ def test_make_run_serves_with_two_processes(project: Path, tools: Tools, store: 
             while len(members) < 2 or sum(members.values()) != len(pages):
                 if len(members) < 2:
                     pages += await follow(1, served)
-                pid, counts = await asyncio.to_thread(metrics, served)
+                process, counts = await asyncio.to_thread(metrics, served)
                 if counted := counts.get('websockets_members{group="fanout"}'):
-                    members[pid] = counted
+                    members[process] = counted
         sent = await Publisher(served, range(50)).run()
         for page in pages:
             await page.has(sent)

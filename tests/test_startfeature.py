@@ -259,7 +259,7 @@ for name, options in json.load(open(sys.argv[1])):
 
 
 def test_refuses_names_as_copier_does(project: Path, tools: Tools, tmp_path: Path) -> None:
-    # A third of the names, of each kind some: test_names.py tries them all, and it is the same questions that refuse.
+    # Every third name: test_names.py tries them all, and it is the same questions that refuse them.
     bad: list[tuple[str, dict[str, list[str]], str]] = [
         *((name, {}, words) for name, words, _ in FEATURES[::3]),
         *(("orders", {"action": [actions], "event": [events]}, words) for actions, events, words, *_ in CONTRACTS[::3]),
