@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 
 from apps.common.checks.application import layers, outermost
 from apps.common.checks.scripts import AppConfigs
-from apps.common.websockets.gate import OriginGate
+from apps.common.websockets.access.origin import OriginCheck
 
 W001 = Warning(
     "The channel layer is in memory: with more than one process, a broadcast reaches the pages of its own alone.",
@@ -23,7 +23,7 @@ W002 = Warning(
 )
 W003 = Warning(
     "Nothing checks the origin of a WebSocket: a page of any site may open one, with its visitor's cookies.",
-    hint="Wrap the routes in asgi.py: OriginGate(SessionAuth(URLRouter(…))).",
+    hint="Wrap the routes in asgi.py: OriginCheck(SessionAuth(URLRouter(…))).",
     id="common.W003",
 )
 
@@ -47,4 +47,4 @@ def check_origin(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
 def _checks_origin(layer: Any) -> bool:
     if isinstance(layer, OriginValidator):  # Channels' own
         return "*" not in layer.allowed_origins
-    return isinstance(layer, OriginGate)
+    return isinstance(layer, OriginCheck)

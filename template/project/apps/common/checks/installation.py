@@ -32,7 +32,7 @@ E005 = Error(
 E006 = Error(
     "No WebSocket reaches a route: the application in asgi.py is for HTTP alone.",
     hint=(
-        "In asgi.py: ProtocolTypeRouter({'http': …, 'websocket': OriginGate(SessionAuth(URLRouter([…]))), "
+        "In asgi.py: ProtocolTypeRouter({'http': …, 'websocket': OriginCheck(SessionAuth(URLRouter([…]))), "
         "'lifespan': lifespan})."
     ),
     id="common.E006",

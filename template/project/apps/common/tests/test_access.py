@@ -10,12 +10,12 @@ from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import AsyncClient
 
-from apps.common.websockets import registry
+from apps.common.websockets.access.origin import is_allowed_origin
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.gate import is_allowed_origin
+from apps.common.websockets.process import registry
 from apps.common.websockets.testing import Page, connect, sign_in
 
-from .serving import PATH, PublicConsumer, connections, members, serve
+from .serving import PATH, PublicConsumer, connections, consumers, members, serve
 
 pytestmark = pytest.mark.django_db(transaction=True)  # for the sweep, which looks after database connections
 
@@ -56,7 +56,7 @@ class FailingDoorConsumer(PublicConsumer):
 @pytest.fixture
 def sweep(monkeypatch):
     """Makes the sweep run all the time; call it to have every connection asked again."""
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
 
     def ask_again():
         for connection in connections():
@@ -115,8 +115,8 @@ async def test_the_wrong_user_is_refused(user, other_user):
 async def test_is_allowed_is_asked_before_the_group_is_joined():
     async with connect(PATH, application=serve(DoorConsumer)) as page:
         await page.assert_silent()
-        [connection] = connections()
-        assert (connection.members_when_asked, members()) == (0, 1)
+        [consumer] = consumers()
+        assert (consumer.members_when_asked, members()) == (0, 1)
 
 
 async def test_who_is_refused_joins_no_group():
@@ -229,9 +229,9 @@ async def test_is_allowed_is_asked_again(sweep, monkeypatch):
 async def test_who_is_still_allowed_stays(sweep, user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as page:
         await page.assert_silent()
-        [connection] = connections()
+        [consumer] = consumers()
         asked = asyncio.Event()
-        connection.is_allowed = lambda: asked.set() or _true()
+        consumer.is_allowed = lambda: asked.set() or _true()
         sweep()
         await asyncio.wait_for(asked.wait(), 5)
         await page.assert_silent()
@@ -341,7 +341,7 @@ async def test_an_order_that_cannot_be_obeyed_is_logged(user, caplog):
         caplog.set_level(logging.ERROR)
         registry.get_registry().spawn(_fail())
         await page.assert_silent()
-    assert "Looking after a connection failed" in caplog.text
+    assert "A task of the registry failed" in caplog.text
 
 
 async def _true():

@@ -17,6 +17,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import re_path
 
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import (
     abroadcast,
@@ -26,7 +27,6 @@ from apps.common.websockets.broadcast import (
     stream_position,
 )
 from apps.common.websockets.messages import Message
-from apps.common.websockets.sessions import SessionAuth
 from apps.common.websockets.testing import Page, connect
 
 pytestmark = pytest.mark.django_db(transaction=True)

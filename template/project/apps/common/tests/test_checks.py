@@ -18,7 +18,8 @@ from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
 from apps.common.checks import deploy, endpoints, imports, installation, static_files
-from apps.common.websockets.gate import OriginGate, UnknownPath
+from apps.common.websockets.access.origin import OriginCheck
+from apps.common.websockets.asgi import UnknownPath
 
 BASE = "/static/js/services/websocket.js"
 
@@ -174,7 +175,7 @@ ROUTES = [
     ],
 )
 def test_an_endpoint_with_a_route_is_right(shop, asgi, endpoint):
-    asgi(OriginGate(URLRouter(ROUTES)))
+    asgi(OriginCheck(URLRouter(ROUTES)))
     shop(f"super({{ endpoint: {endpoint} }})")
     assert endpoints.check_endpoints([shop.app]) == []
 
@@ -190,7 +191,7 @@ def test_an_endpoint_with_a_route_is_right(shop, asgi, endpoint):
     ],
 )
 def test_an_endpoint_without_a_route_names_the_nearest(shop, asgi, endpoint, right):
-    asgi(OriginGate(URLRouter(ROUTES)))
+    asgi(OriginCheck(URLRouter(ROUTES)))
     shop(f"super({{ endpoint: {endpoint} }})")
     [error] = endpoints.check_endpoints([shop.app])
     assert (error.id, error.hint) == ("common.E003", f"Did you mean {right!r}?")
@@ -275,7 +276,7 @@ def test_an_application_that_hides_its_routes_is_named(asgi, shop_modules):
     ],
 )
 def test_the_routes_of_a_feature_are_in_the_application(asgi, shop_modules, routes, found):
-    asgi(OriginGate(URLRouter(routes)))
+    asgi(OriginCheck(URLRouter(routes)))
     assert ids(installation.check_application()) == found
 
 
@@ -425,7 +426,7 @@ def test_any_host_means_any_page(settings, hosts, found):
     [
         (lambda router: router, ["common.W003"]),
         (lambda router: OriginValidator(router, ["*"]), ["common.W003"]),
-        (OriginGate, []),
+        (OriginCheck, []),
         (AllowedHostsOriginValidator, []),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.handlers import find_handlers
+from apps.common.websockets.connection.handlers import find_handlers
 from apps.common.websockets.messages import RESERVED_TYPES, Message, MessageError
 from apps.common.websockets.testing import connect
 
@@ -104,7 +104,7 @@ def test_a_subclass_inherits_handlers():
 
 @pytest.mark.parametrize("reserved", sorted(RESERVED_TYPES))
 def test_a_message_cannot_take_a_type_of_the_protocol(reserved):
-    with pytest.raises(TypeError, match=f"{reserved!r}, a frame of the protocol; rename it"):
+    with pytest.raises(TypeError, match=f"{reserved!r}, which is reserved; rename it"):
         type(reserved.capitalize(), (Message,), {})
 
 

@@ -8,8 +8,8 @@ from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.db import connections as databases
 
-from apps.common.websockets import registry
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process import registry
 from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, serve
@@ -95,7 +95,7 @@ async def test_a_broken_connection_costs_one_request(asking):
 
 
 async def test_a_connection_that_is_too_old_is_closed_by_the_sweep(asking, monkeypatch):
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
     swept = asyncio.Event()
     loop = asyncio.get_running_loop()
     close = registry.close_old_connections

@@ -1,8 +1,8 @@
 from channels.routing import URLRouter
 from django.urls import re_path
 
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.sessions import SessionAuth
 from apps.common.websockets.testing import connect
 
 

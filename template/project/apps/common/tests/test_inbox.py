@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from apps.common.websockets.inbox import Inbox
+from apps.common.websockets.connection.inbox import Inbox
 
 from .wire import DISCONNECT, Wire, text, until
 

@@ -101,7 +101,7 @@ async def test_size_is_counted_in_bytes(letter):
         await one.assert_error("invalid_message")
         await one.send_text(f'"{exceeds}"')
         refusal = await one.assert_error("too_large")
-        assert refusal["data"]["message"] == "a frame may have 1000 bytes"
+        assert refusal["data"]["message"] == "a message may have 1000 bytes"
         await assert_works(one)
 
 
@@ -192,5 +192,5 @@ async def test_a_validation_error_does_not_repeat_what_was_sent():
 
 def _pass_time(seconds: float) -> None:
     [connection] = connections()
-    now = connection._clock
-    connection._clock = lambda: now() + seconds
+    now = connection._dispatcher._clock
+    connection._dispatcher._clock = lambda: now() + seconds

@@ -7,10 +7,10 @@ from channels.layers import get_channel_layer
 
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message, MessageError
-from apps.common.websockets.registry import get_registry
+from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.testing import connect
 
-from .serving import PATH, PublicConsumer, connections, members, serve
+from .serving import PATH, PublicConsumer, consumers, members, serve
 from .wire import CONNECT, DISCONNECT, Wire, text
 
 REQUESTS = 100
@@ -112,7 +112,7 @@ def page(**attributes):
 async def slow_page(one, type="slow", **data):
     """Sends something slow; returns the consumer when its handler waits."""
     await one.send(type, **data)
-    [consumer] = connections()
+    [consumer] = consumers()
     await asyncio.wait_for(consumer.waiting.wait(), 5)
     return consumer
 
@@ -131,7 +131,7 @@ async def test_a_hundred_requests_are_answered_in_order():
         for n in range(REQUESTS):
             await one.send("slow" if n % 3 == 1 else "fast", n=n)
         await one.assert_broadcast("done", n=0)
-        [consumer] = connections()
+        [consumer] = consumers()
         consumer.gate.set()
         answers = [(await one.assert_broadcast("done"))["data"]["n"] for _ in range(1, REQUESTS)]
         assert answers == list(range(1, REQUESTS))
@@ -162,7 +162,7 @@ async def test_a_broadcast_does_not_wait_for_a_handler():
 async def test_an_event_of_the_channel_layer_does_not_wait_for_a_handler():
     async with page() as one:
         await slow_page(one, n=1)
-        await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Done(n=8).frame()})
+        await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Done(n=8).to_wire()})
         await one.assert_broadcast("done", n=8)
 
 

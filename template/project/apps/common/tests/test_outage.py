@@ -6,10 +6,10 @@ import pytest
 import pytest_asyncio
 from django.core.exceptions import SynchronousOnlyOperation
 
-from apps.common.websockets import metrics
 from apps.common.websockets.broadcast import abroadcast, broadcast, stream_position
-from apps.common.websockets.hub import get_hub
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process import metrics
+from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.testing import Page, connect
 
@@ -74,7 +74,7 @@ async def test_a_failed_broadcast_is_counted_and_pages_are_told_afterwards(store
 
 
 async def test_what_was_broadcast_while_a_process_was_cut_off_reaches_its_pages(store):
-    mended = metrics.counts()["gaps_mended"]
+    mended = metrics.counts()["gaps_recovered"]
     async with page() as one:
         await welcome(one)
         get_streams()._sync.client_kill_filter(_type="pubsub")
@@ -83,7 +83,7 @@ async def test_what_was_broadcast_while_a_process_was_cut_off_reaches_its_pages(
         for n in range(3):
             await one.assert_broadcast("tick", n=n)
         await one.assert_silent()
-        assert metrics.counts()["gaps_mended"] == mended + 1
+        assert metrics.counts()["gaps_recovered"] == mended + 1
 
 
 async def test_a_position_that_is_not_known_is_no_failed_broadcast(store, caplog):
@@ -92,7 +92,7 @@ async def test_a_position_that_is_not_known_is_no_failed_broadcast(store, caplog
     assert await asyncio.to_thread(stream_position, "room") is None
     store.resume()
     assert metrics.counts()["failed_broadcasts"] == failed
-    assert "The position of room is not known" in caplog.text
+    assert "The position of room is unknown" in caplog.text
 
 
 async def test_who_broadcasts_from_async_code_is_told_the_other_name():

@@ -8,11 +8,11 @@ from contextlib import suppress
 import pytest
 import pytest_asyncio
 
-from apps.common.websockets import redis_sweep
 from apps.common.websockets.broadcast import abroadcast
-from apps.common.websockets.hub import get_hub
 from apps.common.websockets.messages import Message
-from apps.common.websockets.streams import Position, get_streams
+from apps.common.websockets.process.hub import get_hub
+from apps.common.websockets.protocol import Position
+from apps.common.websockets.streams import get_streams, redis_lag_check
 from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, serve
@@ -47,7 +47,7 @@ class Way:
 @pytest_asyncio.fixture
 async def way(valkey, settings, monkeypatch) -> AsyncIterator[Way]:
     """The one that the project takes."""
-    monkeypatch.setattr(redis_sweep, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(redis_lag_check, "CHECK_SECONDS", 0.05)
     way = Way(valkey)
     server = await asyncio.start_server(way.connect, "127.0.0.1", 0)
     settings.REDIS_URL = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -68,11 +68,11 @@ async def test_a_last_broadcast_that_is_lost_comes_late(way, caplog):
             await page.assert_broadcast("tick", n=n)
             way.loses = False
         await page.assert_silent()
-    assert "Broadcasts did not come to 1 of 1 groups" in caplog.text
+    assert "Broadcasts were not received for 1 of 1 groups" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("told", "before", "now", "is_missing"),
+    ("told", "before", "now", "is_behind"),
     [
         (("a", 5), None, ("a", 6), False),  # perhaps it is under way
         (("a", 5), ("a", 5), ("a", 6), False),
@@ -87,6 +87,6 @@ async def test_a_last_broadcast_that_is_lost_comes_late(way, caplog):
         (("a", 5), ("a", 6), None, False),  # forgotten: the next broadcast has another epoch
     ],
 )
-def test_a_broadcast_is_missing_if_it_was_there_at_the_last_look(told, before, now, is_missing):
+def test_a_broadcast_is_missing_if_it_was_there_at_the_last_look(told, before, now, is_behind):
     told, before, now = (position and Position(*position) for position in (told, before, now))
-    assert redis_sweep.is_missing(told, before, now) is is_missing
+    assert redis_lag_check.is_behind(told, before, now) is is_behind

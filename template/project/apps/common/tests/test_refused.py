@@ -5,13 +5,14 @@ import asyncio
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
+from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast, abroadcast_to_user
-from apps.common.websockets.gate import OriginGate
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import CloseCode
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.streams import MemoryStreams, StreamsUnavailable
+from apps.common.websockets.streams.base import StreamsUnavailable
+from apps.common.websockets.streams.memory import MemoryStreams
 from apps.common.websockets.testing import Page, connect, sign_in
 
 from .serving import PATH, PublicConsumer, connections, members, serve
@@ -139,7 +140,7 @@ async def test_what_is_sent_to_a_user_before_the_page_is_accepted_harms_nobody(u
     wire = StrictWire(CONNECT)
     running = asyncio.create_task(SlowDoorConsumer()(scope_of(user), wire.receive, wire.send))
     await asyncio.wait_for(asked.wait(), 5)
-    get_registry().obey({"to_user": str(user.pk), "text": "{}"})
+    get_registry().handle_command({"to_user": str(user.pk), "text": "{}"})
     answer.set()
     assert [message["type"] for message in await wire.until_sent(2)] == ["websocket.accept", "websocket.send"]
     wire.push(DISCONNECT)
@@ -156,7 +157,7 @@ async def test_a_page_that_cannot_be_told_what_it_missed_holds_nothing(monkeypat
         [connection] = connections()
         assert members() == 0
         await abroadcast("room", News())
-        assert not connection._held
+        assert not connection.subscriptions._held
 
 
 @pytest.mark.parametrize("code", [code for code in CloseCode if code > 3000])
@@ -177,6 +178,6 @@ async def test_a_close_code_is_a_plain_integer(code):
 async def test_so_is_that_of_a_gate(origin, path):
     wire = Wire(CONNECT, DISCONNECT)
     headers = [(b"origin", origin.encode())] if origin else []
-    served = OriginGate(serve(PublicConsumer))
+    served = OriginCheck(serve(PublicConsumer))
     await served({"type": "websocket", "path": path, "headers": headers}, wire.receive, wire.send)
     assert type(wire.sent[-1]["code"]) is int

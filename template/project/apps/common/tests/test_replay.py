@@ -7,11 +7,11 @@ from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from apps.common.websockets import streams
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
-from apps.common.websockets.sessions import SessionAuth
+from apps.common.websockets.streams import base as streams
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.testing import Page, connect
 
@@ -128,7 +128,7 @@ async def test_a_position_that_cannot_be_continued_is_not_recovered(position):
 
 
 async def test_a_replay_is_never_partial(monkeypatch):
-    monkeypatch.setattr(streams, "MAX_FRAMES", 3)
+    monkeypatch.setattr(streams, "MAX_MESSAGES", 3)
     async with open_page() as page:
         epoch = (await welcome(page))["epoch"]
     for n in range(5):
@@ -161,18 +161,18 @@ async def test_a_consumer_that_filters_live_broadcasts_filters_the_replay_too():
 async def test_a_long_replay_fits_a_consumer_that_filters():
     async with open_page("even/") as page:
         epoch = (await welcome(page))["epoch"]
-    for n in range(streams.MAX_FRAMES):
+    for n in range(streams.MAX_MESSAGES):
         await abroadcast("room", Tick(n=n))
     async with open_page(f"even/?epoch={epoch}&seq=0") as page:
-        assert await ticks(page, streams.MAX_FRAMES // 2) == list(range(0, streams.MAX_FRAMES, 2))
+        assert await ticks(page, streams.MAX_MESSAGES // 2) == list(range(0, streams.MAX_MESSAGES, 2))
 
 
 async def test_a_burst_fits_a_consumer_that_filters():
     async with open_page("even/") as page:
         await welcome(page)
-        for n in range(streams.MAX_FRAMES):
+        for n in range(streams.MAX_MESSAGES):
             await abroadcast("room", Tick(n=n))
-        assert await ticks(page, streams.MAX_FRAMES // 2) == list(range(0, streams.MAX_FRAMES, 2))
+        assert await ticks(page, streams.MAX_MESSAGES // 2) == list(range(0, streams.MAX_MESSAGES, 2))
 
 
 async def test_without_replay_nothing_is_numbered_and_nothing_comes_back():
@@ -215,12 +215,12 @@ async def test_pages_are_told_when_the_history_is_lost_while_they_are_connected(
 async def test_a_gap_is_mended_once_for_all_members():
     async with open_page() as page, open_page() as other:
         await welcome(page)
-        listeners = get_streams()._streams["room"].listeners
-        [(loop, hear)] = listeners.items()
-        listeners[loop] = lambda broadcast: None  # the process is deaf for a moment
+        subscribers = get_streams()._streams["room"].subscribers
+        [(loop, hear)] = subscribers.items()
+        subscribers[loop] = lambda broadcast: None  # the process is deaf for a moment
         await abroadcast("room", Tick(n=0))
         await abroadcast("room", Tick(n=1))
-        listeners[loop] = hear
+        subscribers[loop] = hear
         await abroadcast("room", Tick(n=2))
         assert await ticks(page, 3) == await ticks(other, 3) == [0, 1, 2]
 

@@ -13,7 +13,7 @@ from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.messages import Message
 from apps.common.websockets.testing import connect
 
-from .serving import PATH, connections, members, serve
+from .serving import PATH, consumers, members, serve
 from .wire import CONNECT, DISCONNECT, Wire, text, until
 
 FRAMES = 10_000
@@ -133,8 +133,8 @@ async def test_a_forged_member_reaches_nothing(member, ref):
         await page.send_text(json.dumps({"type": "whisper", "ref": ref, member: "forged"}))
         assert (await page.assert_broadcast("whisper"))["ref"] == ref
         assert (await page.request("whisper", **{member: "forged"}))["data"]["code"] == "invalid_message"
-        [connection] = connections()
-        assert (connection.group_name, connection.user.is_authenticated) == ("vault", False)
+        [consumer] = consumers()
+        assert (consumer.group_name, consumer.user.is_authenticated) == ("vault", False)
 
 
 async def test_random_frames_leave_the_socket_alive_and_memory_flat(transactional_db):

@@ -1,26 +1,29 @@
-"""What a connection receives: handled in order, while nothing else waits for a handler."""
+"""The messages of a connection, handled in order, while pings and the end of the connection wait for no handler."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+
+from apps.common.websockets.event_loop import of_running_loop
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.005
+DETECT_AFTER_SECONDS = 0.005
 
 
 class Inbox(Generic[T]):
-    """Reads a connection until it ends, and hands on what is to be handled, one after the other.
+    """Reads a connection until it ends, and has its messages handled one after the other.
 
-    `sort` sees each message at once and returns what is to be handled, or None if there is nothing left to do: pings
-    are answered there. `handle` may take its time. As long as it never suspends, one task reads and handles in turn,
-    which costs nothing. The first time it does suspend, a second task takes over the reading for good: so pings, the
-    limits and the end of the connection never wait behind a slow handler, and the end cancels it.
+    `classify` sees each ASGI event at once and returns the item to handle, or None if nothing is left to do: pings are
+    answered there. `handle` may suspend. Until it does, one task reads and handles in turn, which costs nothing. The
+    first time it suspends, a second task takes over the reading for good: so pings, the limits and the end of the
+    connection never wait behind a slow handler, and the end cancels it.
     """
 
     __slots__ = (
+        "_classify",
+        "_detector",
         "_end",
         "_handle",
         "_has_cancelled",
@@ -30,21 +33,19 @@ class Inbox(Generic[T]):
         "_limit",
         "_reader",
         "_receive",
-        "_sort",
         "_task",
         "_wake",
-        "_watch",
     )
 
     def __init__(
         self,
         receive: Callable[[], Awaitable[Any]],
-        sort: Callable[[Any], T | None],
+        classify: Callable[[Any], T | None],
         handle: Callable[[T], Awaitable[None]],
         limit: int,
     ) -> None:
         self._receive = receive
-        self._sort = sort
+        self._classify = classify
         self._handle = handle
         self._limit = limit
         self._items: deque[T] | None = None  # made when there is more than one
@@ -55,11 +56,11 @@ class Inbox(Generic[T]):
         self._task: asyncio.Task[Any] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
-        self._watch = _get_watch()
+        self._detector = of_running_loop(_SuspensionDetector)
 
     @property
     def is_full(self) -> bool:
-        """Whether as many wait as may; `sort` refuses what comes now."""
+        """Whether the limit is reached; `classify` refuses further ones."""
         return self._items is not None and len(self._items) >= self._limit
 
     async def run(self) -> Any:
@@ -71,7 +72,7 @@ class Inbox(Generic[T]):
                 if item is not None:
                     await self._handle_watched(item)
             if self._reader:
-                await self._reader  # raises what ended it, if that was no disconnect
+                await self._reader  # raises the error that ended it, if it was no disconnect
             return self._end
         finally:
             if self._reader:
@@ -89,24 +90,24 @@ class Inbox(Generic[T]):
 
     async def _handle_watched(self, item: T) -> None:
         if self._reader is None:
-            self._watch.begin(self)
+            self._detector.begin(self)
         self._is_handling = True
         try:
             await self._handle(item)
         except asyncio.CancelledError:
             if not self._has_cancelled or self._cancels() > 1:
-                raise  # the server's doing
+                raise  # the server cancels the task
         finally:
             self._is_handling = False
-            self._watch.end(self)
+            self._detector.end(self)
         if self._has_cancelled and self._task:
-            self._task.uncancel()  # also if the handler kept the cancellation to itself
+            self._task.uncancel()  # also if the handler suppressed the cancellation
 
     def _cancels(self) -> int:
         return self._task.cancelling() if self._task else 0
 
     def start_reader(self) -> None:
-        """Read in a task of its own from now on. Called by the watch."""
+        """Read in a task of its own from now on. Called by the detector."""
         self._items = deque()
         self._reader = asyncio.create_task(self._read(self._items))
 
@@ -124,7 +125,7 @@ class Inbox(Generic[T]):
         if message["type"] == "websocket.disconnect":
             self._end, self._is_over = message, True
             return None
-        return self._sort(message)
+        return self._classify(message)
 
     def _wake_up(self) -> None:
         if self._wake and not self._wake.done():
@@ -134,8 +135,8 @@ class Inbox(Generic[T]):
             self._task.cancel()
 
 
-class _Watch:
-    """Notices which handlers have suspended: those that are still at it when the event loop gets to the next thing.
+class _SuspensionDetector:
+    """Notices which handlers have suspended: those that are not done when the event loop runs the next callback.
 
     One timer serves all connections that handle something in the meantime; a callback for each message would cost the
     loop a turn, and a system call, for each. A ping may wait behind a slow handler for as long as the timer runs.
@@ -149,23 +150,13 @@ class _Watch:
         self._handling.add(inbox)
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+            asyncio.get_running_loop().call_later(DETECT_AFTER_SECONDS, self._detect)
 
     def end(self, inbox: "Inbox[Any]") -> None:
         self._handling.discard(inbox)
 
-    def _look(self) -> None:
+    def _detect(self) -> None:
         self._is_due = False
         suspended, self._handling = self._handling, set()
         for inbox in suspended:
             inbox.start_reader()
-
-
-_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
-
-
-def _get_watch() -> _Watch:
-    loop = asyncio.get_running_loop()
-    if loop not in _watches:
-        _watches[loop] = _Watch()
-    return _watches[loop]

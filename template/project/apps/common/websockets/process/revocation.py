@@ -1,6 +1,6 @@
-"""Signs a page out when its user is: by signals, in every process, within a second.
+"""Closes a user's connections on logout and re-checks them on a change of the user: in every process, within a second.
 
-What sends no signal, such as QuerySet.update(), is found when is_allowed() is asked again, every minute.
+Changes without a signal, such as QuerySet.update(), are found by the periodic re-check.
 """
 
 from functools import partial
@@ -11,8 +11,8 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
-from apps.common.websockets.registry import tell
-from apps.common.websockets.streams import Order
+from apps.common.websockets.process.registry import publish_command
+from apps.common.websockets.streams.base import Command
 
 
 def connect_signals() -> None:
@@ -23,17 +23,17 @@ def connect_signals() -> None:
 
 
 def _on_logout(request: Any, **kwargs: Any) -> None:
-    # The signal comes before the session is flushed: the pages are told to come back, and find out when they do.
-    session = getattr(request, "session", None)  # who signs in with a token may have none
+    # The signal precedes the deletion of the session: the clients reconnect, and are refused then.
+    session = getattr(request, "session", None)  # a request with a token may have none
     if session is not None and session.session_key:
-        _tell({"sign_out": session.session_key})
+        _publish({"sign_out": session.session_key})
 
 
 def _on_user_changed(instance: Any, update_fields: Any = None, **kwargs: Any) -> None:
     if update_fields is None or set(update_fields) != {"last_login"}:  # as every login does
-        _tell({"recheck": str(instance.pk)})
+        _publish({"recheck": str(instance.pk)})
 
 
-def _tell(order: Order) -> None:
-    # robust: a logout must not fail, whatever happens here; the re-check finds the pages then.
-    transaction.on_commit(partial(tell, order), robust=True)
+def _publish(command: Command) -> None:
+    # robust: a logout must not fail because of an error here; the periodic re-check closes the connections then.
+    transaction.on_commit(partial(publish_command, command), robust=True)

@@ -1,4 +1,4 @@
-"""The one ordered way out of a connection."""
+"""The messages that a connection sends, in order."""
 
 import asyncio
 import logging
@@ -9,34 +9,34 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-FRAME_BYTES = 256  # that a frame takes up in memory beside its text
+OVERHEAD_BYTES = 256  # of a waiting message in memory, beside its text
 
 Send = Callable[[Any], Awaitable[None]]
 
 
 class Outbox:
-    """Sends what it is given in order, at once where the server takes it, without a task.
+    """Sends messages in order, at once where the server takes them, without a task.
 
-    A server's `send` suspends only while its peer reads too slowly. Then what follows waits here, and a task sends it
-    as the peer catches up: the writer, which may be serving a thousand others, never waits. Stepping a coroutine costs
-    about a tenth of making a task.
+    A server's `send` suspends only while its client is too slow. Then further messages wait here, and a task sends
+    them as the client catches up: the writer, which may serve a thousand others, never waits. Stepping a coroutine
+    costs about a tenth of making a task.
 
-    let_go: called when more waits than may, or when the server fails to send what waited.
+    on_overflow: called when more bytes wait than the limit, or when the server fails to send a waiting message.
     """
 
-    __slots__ = ("_closed", "_let_go", "_limit_bytes", "_send", "_task", "_waiting", "_waiting_bytes")
+    __slots__ = ("_closed", "_limit_bytes", "_on_overflow", "_send", "_task", "_waiting", "_waiting_bytes")
 
-    def __init__(self, send: Send, limit_bytes: int, let_go: Callable[[], None]) -> None:
+    def __init__(self, send: Send, limit_bytes: int, on_overflow: Callable[[], None]) -> None:
         self._send = send
         self._limit_bytes = limit_bytes
-        self._let_go = let_go
-        self._waiting: deque[dict[str, Any]] | None = None  # made for the few that need one
+        self._on_overflow = on_overflow
+        self._waiting: deque[dict[str, Any]] | None = None  # made for the few connections that need one
         self._waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
     def write(self, message: dict[str, Any]) -> None:
-        """Send now, or as soon as what was written before is sent. After a close, nothing is sent."""
+        """Send now, or after the waiting messages. After a close, nothing is sent."""
         if self._closed:
             return
         self._closed = message["type"] == "websocket.close"
@@ -47,16 +47,16 @@ class Outbox:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the page reads too slowly just now."""
+        """Whether the client is too slow at present."""
         return self._task is not None
 
     async def flushed(self) -> None:
-        """Return when everything written so far is sent or discarded."""
+        """Return when all messages written so far are sent or discarded."""
         if self._task:
             await asyncio.wait([self._task])
 
     def discard(self) -> None:
-        """Drop what waits, and send nothing from now on."""
+        """Drop the waiting messages, and send nothing from now on."""
         self._closed = True
         self._waiting = None
         if self._task:
@@ -73,7 +73,7 @@ class Outbox:
         except StopIteration:
             return
         except OSError:
-            self._closed = True  # the peer has gone; the server tells the consumer with a disconnect
+            self._closed = True  # the peer has gone; a disconnect event follows
             return
         self._task = asyncio.create_task(self._drain(_resume(sending, pending)))
 
@@ -83,7 +83,7 @@ class Outbox:
         self._waiting.append(message)
         self._waiting_bytes += _size(message)
         if self._waiting_bytes > self._limit_bytes:
-            self._let_go()
+            self._on_overflow()
 
     async def _drain(self, first: Awaitable[None]) -> None:
         try:
@@ -96,17 +96,17 @@ class Outbox:
             self._closed = True
         except Exception:
             logger.exception("The server failed to send")
-            self._let_go()
+            self._on_overflow()
         finally:
             self._task = None
 
 
 def _size(message: dict[str, Any]) -> int:
-    return len(message.get("text") or message.get("bytes") or "") + FRAME_BYTES
+    return len(message.get("text") or message.get("bytes") or "") + OVERHEAD_BYTES
 
 
 @types.coroutine
 def _resume(coroutine: Coroutine[Any, Any, None], pending: Any) -> Generator[Any, Any, None]:
-    # Carry on with a coroutine that was stepped once and waits for `pending`.
+    # Continues a coroutine that was stepped once and waits for `pending`.
     yield pending
     yield from coroutine.__await__()

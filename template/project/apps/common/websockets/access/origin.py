@@ -1,25 +1,21 @@
-"""What a WebSocket meets before a consumer, and where there is none."""
+"""The origin check: browsers send cookies with a WebSocket whatever page opens it."""
 
 import logging
 from typing import Any
 from urllib.parse import urlsplit
 
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.http.request import validate_host
-from django.urls import URLPattern, re_path
 
-from apps.common.websockets.hub import get_hub
 from apps.common.websockets.protocol import CloseCode
-from apps.common.websockets.registry import get_registry
 
 logger = logging.getLogger(__name__)
 
 LOCAL_HOSTS = [".localhost", "127.0.0.1", "[::1]"]  # as Django allows while DEBUG is on and ALLOWED_HOSTS is empty
 
 
-class OriginGate:
-    """Refuses a WebSocket that a page of another site opens: browsers send cookies along wherever it comes from."""
+class OriginCheck:
+    """ASGI middleware that refuses a WebSocket opened by a page of another site."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
@@ -44,27 +40,3 @@ def is_allowed_origin(origin: str) -> bool:
         return False
     hosts = settings.ALLOWED_HOSTS or (LOCAL_HOSTS if settings.DEBUG else [])
     return validate_host(f"[{host}]" if ":" in host else host, hosts)
-
-
-class UnknownPath(AsyncWebsocketConsumer):
-    """Answers a path that no feature serves, so that the page learns why."""
-
-    async def connect(self) -> None:
-        logger.warning("No consumer for %s; see the routing.py of the feature", self.scope["path"])
-        await self.accept()
-        await self.close(int(CloseCode.NO_SUCH_PATH))
-
-    @classmethod
-    def route(cls) -> URLPattern:
-        """The last of all routes."""
-        route: URLPattern = re_path(r"", cls.as_asgi())
-        return route
-
-
-async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """The server's start and end."""
-    while (await receive())["type"] != "lifespan.shutdown":
-        await get_registry().start()
-        await send({"type": "lifespan.startup.complete"})
-    await get_hub().close()
-    await send({"type": "lifespan.shutdown.complete"})

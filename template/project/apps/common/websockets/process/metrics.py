@@ -1,39 +1,39 @@
-"""What this process has counted since it began, for people and for Prometheus."""
+"""Counters of this process, in Prometheus' text format."""
 
 import os
 from collections import Counter
 
-# Every name that is counted, with its meaning. A name that is not here is a mistake, and raises.
+# Every counter with its meaning. Another name raises KeyError.
 MEANINGS = {
-    "sent": "broadcasts handed to connections",
-    "replayed": "broadcasts that were sent again to connections that came back",
-    "replays_refused": "connections that came back too late for a replay",
-    "gaps_mended": "times that broadcasts were missing and were fetched",
-    "resyncs": "times that broadcasts were lost, and all pages of a group were told",
-    "slow_closes": "connections that were closed because they read too slowly",
-    "failed_broadcasts": "broadcasts that could not be numbered, because Redis was away",
-    "refused_frames": "frames of pages that were answered with an error",
+    "sent": "broadcasts given to connections",
+    "replayed": "broadcasts replayed to connections that reconnected",
+    "replays_refused": "connections whose missed broadcasts could not be replayed",
+    "gaps_recovered": "gaps in a group's broadcasts that were recovered from its stream",
+    "resyncs": "groups whose clients got a resync, because broadcasts were lost",
+    "slow_closes": "connections that were closed because the client was too slow",
+    "failed_broadcasts": "broadcasts that failed because the stream store was unavailable",
+    "refused_messages": "client messages that were answered with an error",
 }
 
 _counts: Counter[str] = Counter(dict.fromkeys(MEANINGS, 0))
 
 
 def count(name: str, number: int = 1) -> None:
-    """Add to a count. Not exact to the last one when threads add at once, which costs a lock otherwise."""
+    """Add to a counter. Not exact when threads add at once: exactness would cost a lock."""
     if name not in MEANINGS:
         raise KeyError(f"{name!r} is not in MEANINGS")
     _counts[name] += number
 
 
 def counts() -> dict[str, int]:
-    """All counts."""
+    """All counters."""
     return dict(_counts)
 
 
 def prometheus(members: dict[str, int], connections: int) -> str:
-    """Everything in Prometheus' text format, with the sizes of groups.
+    """All counters, the number of connections and the sizes of groups, in Prometheus' text format.
 
-    The label `pid` says whose it is: of several processes behind one port, another one answers each time.
+    The label `pid` identifies the process: of several behind one port, another one answers each time.
     """
     # Source: https://prometheus.io/docs/instrumenting/exposition_formats/
     pid = f'pid="{os.getpid()}"'

@@ -1,4 +1,4 @@
-"""Runs what a group's events ask for, one after the other."""
+"""A queue whose items are handled one after the other, by a task that exists only while there are any."""
 
 import asyncio
 from collections import deque
@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-AT_ONCE = 64  # items, if none of them has to wait, before others get their turn
+AT_ONCE = 64  # items, if none of them suspends, before other tasks run
 
 
-class Serial(Generic[T]):
-    """Hands each item to `handle`, in order, in a task that lives only while there is something to do."""
+class TaskQueue(Generic[T]):
+    """Calls `handle` with each item, in order."""
 
     __slots__ = ("_handle", "_items", "_limit", "_task")
 
@@ -22,7 +22,7 @@ class Serial(Generic[T]):
         self._task: asyncio.Task[None] | None = None
 
     def put(self, item: T) -> bool:
-        """Take an item; False if too many wait."""
+        """Add an item; False if the queue is full."""
         if self._items is None:
             self._items = deque()
         elif len(self._items) >= self._limit:
@@ -34,11 +34,11 @@ class Serial(Generic[T]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is being handled."""
+        """Whether no item waits or is being handled."""
         return self._task is None
 
     async def close(self) -> None:
-        """Drop what waits, and cancel what is being handled."""
+        """Drop the waiting items, and cancel the one that is being handled."""
         if self._items:
             self._items.clear()
         if self._task:

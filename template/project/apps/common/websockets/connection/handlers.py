@@ -1,4 +1,4 @@
-"""Finds a consumer's handlers: what of it can be reached from outside.
+"""Finds a consumer's handlers: the methods that a client can reach.
 
 `async def handle_place_order(self, data: PlaceOrder)` handles the type "place_order". Only a method whose argument is
 annotated with a Message is reachable; every other `handle_…` is a helper.

@@ -1,16 +1,17 @@
-"""What runs inside Redis or Valkey: a script for each thing that is done to a stream, and what goes in and out."""
+"""The scripts that run inside Redis or Valkey, one for each operation on a stream, with their keys and arguments."""
 
 from secrets import token_hex
 from typing import Any
 
-from apps.common.websockets import streams
-from apps.common.websockets.streams import Broadcast, Position
+from apps.common.websockets.protocol import Position
+from apps.common.websockets.streams import base
+from apps.common.websockets.streams.base import Broadcast
 
 PREFIX = "websockets:"
-ORDERS = PREFIX + "orders"  # the channel on which every process is told
+CONTROL_CHANNEL = PREFIX + "control"  # carries the commands for all processes
 
-# The state of a stream, for both scripts. The epoch begins with the server's run id: a server that came back from an
-# older snapshot would otherwise give other frames the same numbers.
+# The state of a stream, for both scripts. The epoch begins with the server's run id: a server that restarted from
+# an older snapshot would otherwise give the same numbers to other broadcasts.
 STATE = """
 local run = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%w+)'), 1, 12)
 local epoch, seq = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'seq'))
@@ -72,12 +73,12 @@ SCRIPTS = {"append": APPEND, "since": SINCE, "top": TOP}
 
 
 def arguments(group: str, renew: str, *rest: Any) -> tuple[list[str], list[Any]]:
-    keys = [state(group), f"{state(group)}:frames", channel(group)]
-    return keys, [renew, token_hex(4), streams.STREAM_SECONDS, *rest]
+    keys = [state(group), f"{state(group)}:messages", channel(group)]
+    return keys, [renew, token_hex(4), base.STREAM_SECONDS, *rest]
 
 
 def append_arguments(body: str) -> list[Any]:
-    return [body, streams.MAX_FRAMES, streams.MAX_BYTES, int(streams.FRAME_SECONDS * 1000)]
+    return [body, base.MAX_MESSAGES, base.MAX_BYTES, int(base.MESSAGE_SECONDS * 1000)]
 
 
 def state(group: str) -> str:
