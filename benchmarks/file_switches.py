@@ -2,9 +2,10 @@
 
     cd my-project && uv run python path/to/benchmarks/file_switches.py
 
-In a warm process, `sys.setprofile` sees every call and return of Python; each time the project's code goes on in
-another file than before counts as one. Code of packages is passed over. The project needs a feature `orders` with an
-action `place_order`, as `make demo` makes it.
+In a warm process with another client in the group, `sys.setprofile` sees every call, also the resumption of a
+coroutine; each call into another file of apps/ than the one before counts as one. Packages and the test kit are left
+out. `--route` prints the files. The project needs a feature `orders` with an action `place_order`, and a user, as
+`make demo` makes them.
 """
 
 import asyncio
@@ -34,12 +35,8 @@ class Trace:
         sys.setprofile(None)
 
     def _on_event(self, frame: Any, event: str, argument: Any) -> None:
-        if event == "call":
-            self._add(frame)
-        elif event == "return" and frame.f_back:
-            self._add(frame.f_back)
-
-    def _add(self, frame: Any) -> None:
+        if event != "call":
+            return
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(PROJECT / "apps") and KIT not in path.relative_to(PROJECT).with_suffix("").parts:
             self._files.append(path.relative_to(PROJECT / "apps").as_posix())
@@ -62,7 +59,9 @@ async def measure(title: str, act: Callable[[], Awaitable[object]]) -> None:
 async def main() -> None:
     from django.contrib.auth import get_user_model
 
-    from apps.common.testing import connect
+    from channels.routing import get_default_application
+
+    from apps.common.testing import Client, connect
     from apps.orders.consumers import OrdersConsumer, group_of
     from apps.orders.messages import OrderPlaced, PlaceOrder
 
@@ -77,20 +76,26 @@ async def main() -> None:
         answer, PlaceOrder, PlaceOrder.__pydantic_validator__.validate_python
     )
 
-    async def open_and_close() -> None:
-        async with connect(PATH, user) as client:
-            await client.next_message("the welcome")
-
     async with connect(PATH, user) as client:
         await client.next_message("the welcome")
-        await measure("an incoming message", lambda: client.request("place_order", text="tea"))
+        await measure("an incoming message and its answer", lambda: client.request("place_order", text="tea"))
 
         async def broadcast() -> None:
             await abroadcast(group_of("1"), OrderPlaced(text="tea"))
             await client.assert_broadcast("order_placed", text="tea")
 
-        await measure("a broadcast", broadcast)
-    await measure("a connect, up to its end", open_and_close)
+        await measure("a broadcast to a client", broadcast)
+        clients = []
+
+        async def open_client() -> None:
+            newcomer = Client(PATH, client.cookie, "http://testserver", get_default_application())
+            clients.append(newcomer)
+            await newcomer.open()
+            await newcomer.next_message("the welcome")
+
+        await measure("a connect, up to the welcome", open_client)
+        for each in clients:
+            await each.drop()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from contextvars import Context
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -42,20 +41,6 @@ def of_all_loops(factory: Callable[[], T]) -> list[tuple[asyncio.AbstractEventLo
         scopes = list(_scopes)
     running = [scope for scope in scopes if not scope.loop.is_closed()]
     return [(scope.loop, scope.made[factory]) for scope in running if factory in scope.made]
-
-
-def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: Any) -> bool:
-    """Call a function in another thread's event loop; False if that loop has ended.
-
-    The function runs in an empty context: in the caller's, ORM work would wait for the caller's very thread.
-    """
-    try:
-        loop.call_soon_threadsafe(function, *arguments, context=Context())
-    except RuntimeError:
-        if not loop.is_closed():
-            raise
-        return False
-    return True
 
 
 class _Scope:

@@ -47,7 +47,7 @@ class NumberedEvent(Event):
 
     def __init__(self, broadcast: Broadcast) -> None:
         self.position = Position(broadcast.epoch, broadcast.seq)
-        self.text = broadcast.text
+        self.text = f'{{"seq":{broadcast.seq},{broadcast.body[1:]}'
         self.message = {"type": "websocket.send", "text": self.text}
         self._body = broadcast.body
 

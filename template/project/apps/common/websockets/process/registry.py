@@ -7,6 +7,7 @@ again, with one look-up for each identity; old database connections are closed.
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from contextvars import Context
 from socket import gethostname
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from django.db import close_old_connections
 
 from apps.common.websockets import protocol
 from apps.common.websockets.access.identity import Identity, identify, load_users
-from apps.common.websockets.event_loop import call_in_loop, of_all_loops, of_running_loop
+from apps.common.websockets.event_loop import of_all_loops, of_running_loop
 from apps.common.websockets.protocol import CloseCode
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import Command
@@ -210,7 +211,8 @@ def publish_command(command: Command) -> bool:
     if get_streams().publish_command(command):
         return True
     for loop, registry in of_all_loops(Registry):
-        call_in_loop(loop, registry.handle_command, command)
+        # In an empty context: in the publisher's, ORM work would wait for the publisher's thread.
+        loop.call_soon_threadsafe(registry.handle_command, command, context=Context())
     return False
 
 

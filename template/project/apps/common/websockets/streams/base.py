@@ -21,11 +21,6 @@ class Broadcast(NamedTuple):
     seq: int
     body: str  # the message's text, without its number
 
-    @property
-    def text(self) -> str:
-        """The message as sent."""
-        return f'{{"seq":{self.seq},{self.body[1:]}'
-
 
 # Called in the subscriber's event loop, with each broadcast in order, or with None if some may be missing.
 OnBroadcast = Callable[[Broadcast | None], None]

@@ -5,11 +5,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from itertools import islice
 from secrets import token_hex
 from typing import Any
 
-from apps.common.websockets.event_loop import call_in_loop
 from apps.common.websockets.protocol import Position
 from apps.common.websockets.streams import base
 from apps.common.websockets.streams.base import Broadcast, Command, OnBroadcast
@@ -29,9 +29,14 @@ class MemoryStreams:
             stream = self._stream(group, now)
             broadcast = stream.append(body, now)
             # Within the lock, so that no publisher overtakes another.
-            ended = [loop for loop, notify in stream.subscribers.items() if not call_in_loop(loop, notify, broadcast)]
-            for loop in ended:
-                del stream.subscribers[loop]
+            for loop, on_broadcast in list(stream.subscribers.items()):
+                try:
+                    # In an empty context: in the publisher's, ORM work would wait for the publisher's thread.
+                    loop.call_soon_threadsafe(on_broadcast, broadcast, context=Context())
+                except RuntimeError:
+                    if not loop.is_closed():
+                        raise
+                    del stream.subscribers[loop]
             return stream.position
 
     async def aappend(self, group: str, body: str) -> Position:
