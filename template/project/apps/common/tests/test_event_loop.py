@@ -22,8 +22,8 @@ class Tick(Message):
     n: int
 
 
-def publish(n=0):
-    return abroadcast("room", Tick(n=n))
+async def publish(n=0):
+    await abroadcast("room", Tick(n=n))
 
 
 def with_async_to_sync():

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from channels.exceptions import DenyConnection, StopConsumer
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -12,15 +12,13 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from apps.common.websockets import protocol
 from apps.common.websockets.connection.dispatcher import Dispatcher
 from apps.common.websockets.connection.inbox import Inbox
+from apps.common.websockets.connection.interfaces import Consumer
 from apps.common.websockets.connection.outbox import Outbox, Send
 from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Envelope
 from apps.common.websockets.streams.base import StreamsUnavailable
-
-if TYPE_CHECKING:
-    from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class Connection:
         "subscriptions",
     )
 
-    def __init__(self, consumer: "BaseWebSocketConsumer", receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+    def __init__(self, consumer: Consumer, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
         now = asyncio.get_running_loop().time()
         self.consumer = consumer
         self.scope = consumer.scope

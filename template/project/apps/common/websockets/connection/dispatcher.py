@@ -3,20 +3,18 @@
 import asyncio
 import logging
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import Error as DatabaseError
 from pydantic import ValidationError
 
 from apps.common.websockets import protocol
+from apps.common.websockets.connection.interfaces import Link
 from apps.common.websockets.connection.rate_limit import TokenBucket
 from apps.common.websockets.messages import MessageError
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import CloseCode, Envelope, Ref
-
-if TYPE_CHECKING:
-    from apps.common.websockets.connection.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ class Dispatcher:
 
     __slots__ = ("_bucket", "_clock", "_connection", "_consumer", "_keeps_contract", "_max_bytes")
 
-    def __init__(self, connection: "Connection", now: float) -> None:
+    def __init__(self, connection: Link, now: float) -> None:
         consumer = connection.consumer
         self._connection = connection
         self._consumer = consumer

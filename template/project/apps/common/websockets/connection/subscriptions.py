@@ -1,8 +1,8 @@
 """The groups that a connection follows, and the way of their events to the client."""
 
 import logging
-from typing import TYPE_CHECKING
 
+from apps.common.websockets.connection.interfaces import Link
 from apps.common.websockets.process.events import Event, NumberedEvent
 from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.process.metrics import count
@@ -10,9 +10,6 @@ from apps.common.websockets.process.task_queue import TaskQueue
 from apps.common.websockets.protocol import UNKNOWN_POSITION, Position, parse_position
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import MAX_MESSAGES
-
-if TYPE_CHECKING:
-    from apps.common.websockets.connection.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +21,7 @@ class Subscriptions:
 
     __slots__ = ("_connection", "_events", "_filters", "_followed", "_groups", "_held", "_outbox", "_position")
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: Link) -> None:
         self._connection = connection
         self._outbox = connection.outbox
         self._filters = connection.consumer.filters_broadcasts
