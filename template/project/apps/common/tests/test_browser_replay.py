@@ -48,7 +48,7 @@ async def test_between_rendering_and_connecting_arrives_too(visitor, server):
     async with operator(server.url, visitor.path) as somebody:
         position = await somebody.position()  # as a view would render it into the page
         await somebody.request("say", text="hello")
-        await visitor.start(position=position)
+        await visitor.start(pageData=json.dumps(position))
         await visitor.event("said")
     assert visitor.texts == ["hello"]
 

@@ -328,6 +328,7 @@ describe('the page', () => {
 
 describe('the position', () => {
     const position = { epoch: 'k3x', seq: 17 };
+    const pageData = JSON.stringify(position);
 
     /** What the page asks when it connects again. @param {Awaited<ReturnType<typeof connected>>} all */
     async function askedAgain({ server, service, connection }) {
@@ -346,7 +347,7 @@ describe('the position', () => {
     });
 
     it('starts with the one that is rendered into the page', async () => {
-        const { connection } = await connected({ position });
+        const { connection } = await connected({ pageData });
         expect(connection.url.search).toBe('?epoch=k3x&seq=17');
     });
 
@@ -356,21 +357,21 @@ describe('the position', () => {
     });
 
     it('advances with numbered frames alone', async () => {
-        const all = await connected({ position });
+        const all = await connected({ pageData });
         all.connection.send({ type: 'status_update', seq: 18 });
         all.connection.send({ type: 'status_update' });
         expect(await askedAgain(all)).toBe('?epoch=k3x&seq=18');
     });
 
     it('is not that of a greeting which the missed frames follow', async () => {
-        const all = await connected({ position }, { epoch: 'k3x', seq: 21, recovered: true });
+        const all = await connected({ pageData }, { epoch: 'k3x', seq: 21, recovered: true });
         expect(await askedAgain(all)).toBe('?epoch=k3x&seq=17');
     });
 
     it('is that of a greeting which says that frames are lost, and the page is told', async () => {
         const welcome = { epoch: 'm9a', seq: 3, recovered: false };
         const server = await startServer({ welcome });
-        const service = makeService({ position });
+        const service = makeService({ pageData });
         const told = nextEvent(service, 'resync');
         service.connect();
         expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
@@ -379,7 +380,7 @@ describe('the position', () => {
     });
 
     it('is that of a resync, and the page is told', async () => {
-        const all = await connected({ position });
+        const all = await connected({ pageData });
         const told = nextEvent(all.service, 'resync');
         all.connection.send({ type: 'resync', data: { epoch: 'm9a', seq: 3 } });
         expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
@@ -387,12 +388,8 @@ describe('the position', () => {
         expect(await askedAgain(all)).toBe('?epoch=m9a&seq=4');
     });
 
-    it('leaves the object of the options alone', async () => {
-        const own = { ...position };
-        const { service, connection } = await connected({ position: own });
-        connection.send({ type: 'status_update', seq: 18 });
-        await nextEvent(service, 'status_update');
-        expect(own).toEqual(position);
+    it('is refused where the page data is malformed', () => {
+        expect(() => makeService({ pageData: 'k3x' })).toThrow('{{ page_data }}');
     });
 });
 

@@ -1,6 +1,6 @@
 /** @typedef {import('../services/websocket.js').BaseWebSocketService} Service */
-/** @typedef {import('../services/events.js').Status} Status */
-/** @typedef {import('../services/events.js').Details} Details */
+/** @typedef {import('../services/websocket/events.js').Status} Status */
+/** @typedef {import('../services/websocket/events.js').Details} Details */
 
 // The dots are of a middling lightness that is seen on white and on black; text is the page's.
 const CSS = `
