@@ -1,5 +1,7 @@
 """What was broadcast while a page was away."""
 
+import json
+
 import pytest
 
 from apps.common.tests.browser_client import PATIENT, operator
