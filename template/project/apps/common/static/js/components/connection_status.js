@@ -43,7 +43,8 @@ export function textsOf(dataset) {
  * @param {{ wait: string, latency: string }} texts
  */
 export function describe(status, { reason, wait, latency }, texts) {
-    const number = (/** @type {number} */ n, /** @type {string} */ text) => text.replace('{n}', `${n}`);
+    const number = (/** @type {number} */ n, /** @type {string} */ text) =>
+        text.replace('{n}', `${n}`);
     if (status === 'error') return reason ?? '';
     if (status === 'connected' && latency !== undefined)
         return number(Math.round(latency), texts.latency);
