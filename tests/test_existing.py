@@ -223,7 +223,7 @@ def test_a_feature_that_is_left_out_is_named(template: Template, mysite: Path, t
     follow_instructions(mysite, "mysite/settings.py", "mysite")
     add_feature(mysite, tools)
     settings, asgi = mysite / "mysite/settings.py", mysite / "mysite/asgi.py"
-    settings.write_text(settings.read_text().replace(", *local_apps(besides=INSTALLED_APPS)]", "]"))
+    settings.write_text(settings.read_text().replace(", *local_apps(already_installed=INSTALLED_APPS)]", "]"))
     assert complaints(mysite, tools) == {"common.E009"}
     append(settings, 'INSTALLED_APPS += ["apps.orders"]')
     asgi.write_text(asgi.read_text().replace("*websocket_urlpatterns(), ", ""))

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
+from apps.common.testing import connect
 from apps.common.websockets.messages import Message
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, connections, serve
 
@@ -162,7 +162,7 @@ async def test_who_floods_is_closed():
         for _ in range(7):
             await one.send_text('{"type": "ping"}')
         await one.assert_closed(4429)
-        assert [each["type"] for each in one.frames] == ["welcome", *["pong"] * 3, *["error"] * 3]
+        assert [each["type"] for each in one.messages] == ["welcome", *["pong"] * 3, *["error"] * 3]
 
 
 async def test_a_flood_of_nonsense_counts_too():

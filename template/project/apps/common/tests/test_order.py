@@ -5,10 +5,10 @@ import pytest
 from channels.exceptions import DenyConnection, StopConsumer
 from channels.layers import get_channel_layer
 
+from apps.common.testing import connect
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message, MessageError
 from apps.common.websockets.registry import get_registry
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, connections, members, serve
 from .wire import CONNECT, DISCONNECT, Wire, text
@@ -284,7 +284,7 @@ class HalfwayConsumer(QueueConsumer):
 )
 async def test_a_connect_that_fails_half_way_is_undone(log, caplog, failure, code, logged):
     async with connect(PATH, application=serve(HalfwayConsumer, failure=failure)) as one:
-        await one.next_frame("the greeting")
+        await one.next_message("the greeting")
         event = await one._receive("the close")
         assert (event["type"], event.get("code")) == ("websocket.close", code)
         await one.drop(1006)

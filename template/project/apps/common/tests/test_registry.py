@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection as database
 
+from apps.common.testing import Client, connect, sign_in
 from apps.common.websockets import registry, sessions
 from apps.common.websockets.registry import get_registry
-from apps.common.websockets.testing import Page, connect, sign_in
 
 from .serving import PATH, PublicConsumer, connections, serve
 from .test_access import MembersConsumer
@@ -109,7 +109,7 @@ async def test_one_look_up_serves_all_connections_of_a_session(user, loads, monk
     monkeypatch.setattr(registry, "SWEEP_SECONDS", 60)  # it would look up too
     served = serve(MembersConsumer)
     async with connect(PATH, user, application=served) as first, connect(PATH, user, application=served):
-        tabs = [Page(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
+        tabs = [Client(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
         for tab in tabs:
             await tab.open()
         await until(lambda: len(connections()) == 11)

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BaseWebSocketService } from '/static/js/services/websocket.js';
-import { nextEvent, startServer } from './websocket_server.js';
+import { nextEvent, startServer } from '../testing/websocket_server.js';
 
 // Attempts follow within milliseconds, and each goes by its count alone.
 const FAST = { minDelay: 2, maxDelay: 4 };
@@ -60,7 +60,7 @@ describe('connect', () => {
         const service = makeService();
         await service.connect();
         service.send({ type: 'place_order' });
-        expect(await (await server.nextConnection()).nextFrame()).toEqual({ type: 'place_order' });
+        expect(await (await server.nextConnection()).nextMessage()).toEqual({ type: 'place_order' });
     });
 
     it('makes one connection, however often it is called', async () => {
@@ -452,7 +452,7 @@ describe('messages that go', () => {
         service.connect();
         const connection = await server.nextConnection();
         const frames = [];
-        for (let i = 0; i < 3; i += 1) frames.push((await connection.nextFrame()).type);
+        for (let i = 0; i < 3; i += 1) frames.push((await connection.nextMessage()).type);
         expect(frames).toEqual(['first', 'second', 'third']);
     });
 
@@ -475,7 +475,7 @@ describe('messages that go', () => {
         expect([service.status, service.isConnected]).toEqual(['connected', false]);
         service.send({ type: 'place_order' });
         const connection = await server.nextConnection();
-        expect(await connection.nextFrame()).toEqual({ type: 'place_order' });
+        expect(await connection.nextMessage()).toEqual({ type: 'place_order' });
     });
 
     it('are an error when too many wait', () => {
@@ -504,7 +504,7 @@ describe('messages that go', () => {
         const { service, connection } = await connected({}, { max_bytes: 30 });
         service.send({ type: 'a', data: '€€€€' }); // 24 characters, 34 bytes
         service.send({ type: 'a', data: '$$$$' });
-        expect(await connection.nextFrame()).toEqual({ type: 'a', data: '$$$$' });
+        expect(await connection.nextMessage()).toEqual({ type: 'a', data: '$$$$' });
         expect(service.errors).toMatchObject([{ code: 'too_large', data: { data: '€€€€' } }]);
     });
 });
@@ -514,7 +514,7 @@ describe('request', () => {
         const { service, connection } = await connected();
         const handled = vi.spyOn(service, 'handleMessage');
         const answer = service.request({ type: 'place_order', data: { item: 1 } });
-        const { ref, ...frame } = await connection.nextFrame();
+        const { ref, ...frame } = await connection.nextMessage();
         expect(frame).toEqual({ type: 'place_order', data: { item: 1 } });
         connection.send({ type: 'place_order_result', ref, data: { id: 7 } });
         expect(await answer).toEqual({ type: 'place_order_result', ref, data: { id: 7 } });
@@ -524,7 +524,7 @@ describe('request', () => {
     it('gives each its own answer', async () => {
         const { service, connection } = await connected();
         const answers = ['a', 'b'].map((type) => service.request({ type }));
-        const refs = [(await connection.nextFrame()).ref, (await connection.nextFrame()).ref];
+        const refs = [(await connection.nextMessage()).ref, (await connection.nextMessage()).ref];
         for (const ref of [...refs].reverse()) {
             connection.send({ type: 'result', ref, data: ref });
         }
@@ -534,7 +534,7 @@ describe('request', () => {
     it('rejects with what the server refuses, and nobody else is told', async () => {
         const { service, connection } = await connected();
         const answer = service.request({ type: 'place_order' });
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         const data = { code: 'sold_out', message: 'None is left.' };
         connection.send({ type: 'error', ref, data });
         await expect(answer).rejects.toMatchObject({ ...data, data });
@@ -545,7 +545,7 @@ describe('request', () => {
         const { service, connection } = await connected();
         const answer = service.request({ type: 'place_order' }, { timeout: 20 });
         const rejected = expect(answer).rejects.toMatchObject({ code: 'timeout' });
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         await rejected;
         connection.send({ type: 'place_order_result', ref });
         await nextEvent(service, 'place_order_result');
@@ -554,11 +554,11 @@ describe('request', () => {
     it('rejects when the connection is lost, and is not sent again', async () => {
         const { server, service, connection } = await connected();
         const answer = service.request({ type: 'place_order' });
-        await connection.nextFrame();
+        await connection.nextMessage();
         connection.cut();
         await expect(answer).rejects.toMatchObject({ code: 'connection_lost' });
         service.send({ type: 'next' });
-        expect((await (await server.nextConnection()).nextFrame()).type).toBe('next');
+        expect((await (await server.nextConnection()).nextMessage()).type).toBe('next');
     });
 
     it('waits for a connection, across failed attempts', async () => {
@@ -568,7 +568,7 @@ describe('request', () => {
         service.connect();
         const answer = service.request({ type: 'place_order' });
         const connection = await server.nextConnection();
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         connection.send({ type: 'place_order_result', ref });
         expect(await answer).toEqual({ type: 'place_order_result', ref });
     });
@@ -580,7 +580,7 @@ describe('request', () => {
         await expect(answer).rejects.toMatchObject({ code: 'timeout' });
         service.send({ type: 'next' });
         service.connect();
-        expect((await (await server.nextConnection()).nextFrame()).type).toBe('next');
+        expect((await (await server.nextConnection()).nextMessage()).type).toBe('next');
     });
 
     it('rejects what will not be sent, and nobody else is told', async () => {
@@ -674,7 +674,7 @@ describe('a server that drains', () => {
         const { server, service, connection } = await connected();
         vi.useFakeTimers();
         const answer = service.request({ type: 'place_order' });
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         connection.send({ type: 'draining', data: { within: 0.01 } });
         connection.send({ type: 'last' });
         await nextEvent(service, 'last');
