@@ -74,7 +74,7 @@ class Client:
         self._origin = origin
         self._application = application or get_default_application()
         self._raises = raise_exceptions
-        self._exceptions = _Exceptions(self)
+        self._exceptions = _Exceptions()
         self._refs = count(1)
         self._communicator: ApplicationCommunicator | None = None
         self._close: Message | None = None
@@ -167,7 +167,9 @@ class Client:
         what: is waited for, for the failure's text.
         """
         while not (found := next(filter(matches, self.messages), None)):
-            assert not self._close, f"{self.path}: waited for {what}; the server sent {self._close}. {_list(self.received)}"
+            assert not self._close, (
+                f"{self.path}: waited for {what}; the server sent {self._close}. {_list(self.received)}"
+            )
             await self._receive(what)
         self.messages.remove(found)
         return found
@@ -202,7 +204,9 @@ class Client:
     def _follow(self, message: Message) -> None:
         """Keep the position as the page's service does."""
         position = {name: message.get("data", {}).get(name) for name in ("epoch", "seq")}
-        is_lost = message["type"] == "resync" or (message["type"] == "welcome" and message["data"]["recovered"] is False)
+        is_lost = message["type"] == "resync" or (
+            message["type"] == "welcome" and message["data"]["recovered"] is False
+        )
         if is_lost or (message["type"] == "welcome" and position["epoch"] and not self.position):
             self.position = position
         elif self.position and "seq" in message:
@@ -224,7 +228,7 @@ class Client:
         }
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        _connected.set(self)
+        _collecting.set(self._exceptions)
         await self._application(scope, receive, send)
 
     def _raise_exceptions(self) -> None:
@@ -239,19 +243,14 @@ class Client:
         raise first
 
 
-# The client whose connection runs code. Unset in code that serves several, such as the delivery of events.
-_connected: ContextVar[Client | None] = ContextVar("connected", default=None)
-
-
 class _Exceptions(logging.Handler):
     """Collects what the consumer of a client raises: the connection logs it and survives."""
 
     _logger = logging.getLogger("apps.common.websockets")
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.raised: list[BaseException] = []
-        self._client = client
 
     def start(self) -> None:
         self._logger.addHandler(self)
@@ -261,8 +260,12 @@ class _Exceptions(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         exception = record.exc_info and record.exc_info[1]
-        if exception and _connected.get() in (None, self._client):
+        if exception and _collecting.get() in (None, self):
             self.raised.append(exception)
+
+
+# Of the client whose connection runs; None in code that serves several connections, such as the hub's.
+_collecting: ContextVar[_Exceptions | None] = ContextVar("collecting", default=None)
 
 
 def _list(messages: list[Message]) -> str:

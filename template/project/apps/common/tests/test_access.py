@@ -126,7 +126,7 @@ async def test_who_is_refused_joins_no_group():
 
 
 async def test_a_check_that_fails_is_no_permission(caplog):
-    async with connect(PATH, application=serve(FailingAccessConsumer)) as page:
+    async with connect(PATH, application=serve(FailingAccessConsumer), raise_exceptions=False) as page:
         await page.assert_closed(1011)
         assert members() == 0
     assert "FailingAccessConsumer.connect() failed" in caplog.text
@@ -238,7 +238,7 @@ async def test_who_is_still_allowed_stays(sweep, user):
 
 
 async def test_a_check_that_fails_later_closes_recoverably(sweep, monkeypatch, caplog):
-    async with connect(PATH, application=serve(AccessConsumer)) as page:
+    async with connect(PATH, application=serve(AccessConsumer), raise_exceptions=False) as page:
         await page.assert_silent()
         monkeypatch.setattr(AccessConsumer, "is_allowed", FailingAccessConsumer.is_allowed)
         sweep()
@@ -337,7 +337,7 @@ async def test_a_check_sees_the_user_as_of_now(sweep, user):
 
 
 async def test_an_order_that_cannot_be_obeyed_is_logged(user, caplog):
-    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+    async with connect(PATH, user, application=serve(MembersConsumer), raise_exceptions=False) as page:
         caplog.set_level(logging.ERROR)
         registry.get_registry().spawn(_fail())
         await page.assert_silent()

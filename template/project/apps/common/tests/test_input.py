@@ -30,8 +30,8 @@ def frame(data: str, type: str = "weigh") -> str:
     return f'{{"type": "{type}", "data": {data}}}'
 
 
-def page(**attributes):
-    return connect(PATH, application=serve(ScaleConsumer, **attributes))
+def page(raise_exceptions=True, **attributes):
+    return connect(PATH, application=serve(ScaleConsumer, **attributes), raise_exceptions=raise_exceptions)
 
 
 async def assert_works(one) -> None:
@@ -173,7 +173,7 @@ async def test_a_flood_of_nonsense_counts_too():
 
 
 async def test_a_handler_that_raised_is_logged_with_what_the_page_is_told(caplog):
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         answer = await one.request("explode")
         assert answer["data"]["code"] == "internal_error"
         [incident] = re.findall(r"incident (\w+)", answer["data"]["message"])

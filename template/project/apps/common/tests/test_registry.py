@@ -33,8 +33,8 @@ def loads(monkeypatch):
     return loads
 
 
-def page():
-    return connect(PATH, application=serve(PublicConsumer))
+def page(**options):
+    return connect(PATH, application=serve(PublicConsumer), **options)
 
 
 async def test_a_silent_connection_is_closed_and_another_is_not():
@@ -71,7 +71,7 @@ async def test_a_silent_connection_that_cannot_be_closed_is_not_tried_again_at_o
 
 
 async def test_the_sweep_goes_on_after_a_failure(monkeypatch, caplog):
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         await one.assert_silent()
         [connection] = connections()
         monkeypatch.setattr(sessions, "load_users", lambda keys: 1 / 0)
@@ -148,8 +148,8 @@ async def test_a_connection_that_goes_in_the_same_moment_keeps_no_other_from_bei
 
 
 async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, other_user, monkeypatch, caplog):
-    served = serve(MembersConsumer)
-    async with connect(PATH, user, application=served) as one, connect(PATH, other_user, application=served) as other:
+    served = {"application": serve(MembersConsumer), "raise_exceptions": False}
+    async with connect(PATH, user, **served) as one, connect(PATH, other_user, **served) as other:
         await one.assert_silent()
         await other.assert_silent()
         load, broken = sessions._load, sessions.who(connections()[0].scope).session_key
