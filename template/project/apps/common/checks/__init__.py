@@ -1,4 +1,4 @@
-"""manage.py check: errors that would appear only in a browser; with --deploy, those that would appear only in production.
+"""manage.py check: errors that only a browser would show; with --deploy, those that only production would show.
 
 common.E001  an import that no static file answers to
 common.E002  an import by the folder of an app, and not by the path that its static files are collected to

@@ -81,7 +81,7 @@ def _blocks(chain: list[Template]) -> dict[str, list[BlockNode]]:
 
 
 def _nodes(nodelist: NodeList, blocks: dict[str, list[BlockNode]], above: tuple[BlockNode, ...] = ()) -> Iterator[Node]:
-    """The nodes in the order in which they are rendered: blocks as they are overridden, with what block.super brings."""
+    """The nodes in the order of rendering: blocks as they are overridden, and what block.super inserts."""
     for node in nodelist:
         if isinstance(node, BlockNode):
             first, *rest = blocks[node.name]

@@ -57,9 +57,9 @@ def _services(app_configs: AppConfigs) -> dict[str, list[Script]]:
 def _messages(module: ModuleType) -> Iterator[type[Message]]:
     """The messages that the module declares, but for base classes and what it only imports."""
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Message) and value.__module__ == module.__name__:
-            if value.message_type:
-                yield value
+        is_message = isinstance(value, type) and issubclass(value, Message) and value.message_type
+        if is_message and value.__module__ == module.__name__:
+            yield value
 
 
 def _names(script: Script, message_type: str) -> bool:

@@ -48,7 +48,7 @@ E008 = Error(
     id="common.E008",
 )
 W005 = Warning(
-    "The application in asgi.py does not show its WebSocket routes, so this check cannot see whether a feature is served.",
+    "The application in asgi.py does not show its WebSocket routes, so it is unknown whether a feature is served.",
     hint=(
         "Make it a ProtocolTypeRouter; a wrapper may keep the inner application as self.app. If the routes are right, "
         "add 'common.W005' to SILENCED_SYSTEM_CHECKS."

@@ -16,7 +16,7 @@ class Command(BaseCommand):
         parser.add_argument("name", nargs="?", help="in snake_case, such as orders or live_chat")
         parser.add_argument("--access", help="who may connect: authenticated (if left out), public or staff")
         parser.add_argument("--action", action="append", help="what a page can send: place_order; may be repeated")
-        parser.add_argument("--event", action="append", help="what the server broadcasts: order_placed; may be repeated")
+        parser.add_argument("--event", action="append", help="what it broadcasts: order_placed; may be repeated")
         parser.add_argument("--dry-run", action="store_true", help="list the files, and write nothing")
 
     def handle(
