@@ -18,6 +18,8 @@ apps/common/__init__.py
 apps/common/apps.py
 apps/common/checks/__init__.py
 apps/common/checks/application.py
+apps/common/checks/base_templates.py
+apps/common/checks/contract.py
 apps/common/checks/deploy.py
 apps/common/checks/endpoints.py
 apps/common/checks/imports.py
@@ -42,7 +44,7 @@ apps/common/management/commands/drain.py
 apps/common/management/commands/runserver.py
 apps/common/management/commands/startapp.py
 apps/common/management/commands/startfeature.py
-apps/common/scaffold.py
+apps/common/management/scaffold.py
 apps/common/server.py
 apps/common/static/common/css/site.css
 apps/common/static/common/img/icon.svg
@@ -128,6 +130,7 @@ apps/common/websockets/limits.py
 apps/common/websockets/messages.py
 apps/common/websockets/metrics.py
 apps/common/websockets/outbox.py
+apps/common/websockets/page_data.py
 apps/common/websockets/protocol.py
 apps/common/websockets/receiving.py
 apps/common/websockets/redis_listener.py
@@ -162,9 +165,7 @@ vitest.config.js
 FEATURE = """
 apps/orders/.copier-answers.yml
 apps/orders/__init__.py
-apps/orders/apps.py
 apps/orders/consumers.py
-apps/orders/live.py
 apps/orders/messages.py
 apps/orders/routing.py
 apps/orders/static/orders/js/orders_app.js
@@ -174,13 +175,19 @@ apps/orders/tests/__init__.py
 apps/orders/tests/orders_websocket.test.js
 apps/orders/tests/test_browser.py
 apps/orders/tests/test_consumer.py
-apps/orders/tests/test_contract.py
+apps/orders/urls.py
+apps/orders/views.py
 """
 
 OPTIONS = {
     "github": [".github/workflows/test.yml"],
     "docker": [".dockerignore", "Dockerfile", "compose.yaml"],
 }
+
+
+TESTS_OF_COMMON = [path for path in PROJECT.split() if path.startswith("apps/common/tests/")]
+OPTIONS["base_tests"] = TESTS_OF_COMMON
+PROJECT = "\n".join(path for path in PROJECT.split() if path not in TESTS_OF_COMMON)
 
 
 def test_a_project(plain: Path) -> None:

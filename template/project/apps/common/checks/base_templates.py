@@ -52,7 +52,7 @@ def check_page(name: str) -> list[CheckMessage]:
 def _chain(name: str) -> list[Template]:
     """The template, the one that it extends, and so on to the base."""
     chain = [_load(name)]
-    while extends := chain[-1].nodelist.get_nodes_by_type(ExtendsNode):
+    while extends := [node for node in chain[-1].nodelist if isinstance(node, ExtendsNode)]:
         parent = _load(_literal(extends[0].parent_name))
         if any(parent.origin == template.origin for template in chain):
             raise Unknown  # it extends one of its own name, from another folder
@@ -76,7 +76,8 @@ def _blocks(chain: list[Template]) -> dict[str, list[BlockNode]]:
     blocks: dict[str, list[BlockNode]] = {}
     for template in chain:
         for block in template.nodelist.get_nodes_by_type(BlockNode):
-            blocks.setdefault(block.name, []).append(block)
+            if isinstance(block, BlockNode):
+                blocks.setdefault(str(block.name), []).append(block)
     return blocks
 
 
@@ -93,7 +94,8 @@ def _nodes(nodelist: NodeList, blocks: dict[str, list[BlockNode]], above: tuple[
         else:
             yield node
             for attribute in node.child_nodelists:
-                yield from _nodes(getattr(node, attribute, NodeList()), blocks, above)
+                children: NodeList = getattr(node, attribute, NodeList())
+                yield from _nodes(children, blocks, above)
 
 
 def _is_import_map(node: Node) -> bool:
