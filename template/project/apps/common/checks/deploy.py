@@ -7,7 +7,7 @@ from channels.security.websocket import OriginValidator
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
-from apps.common.checks.application import layers, outermost
+from apps.common.checks.application import middleware_chain, root_application
 from apps.common.checks.scripts import AppConfigs
 from apps.common.websockets.access.origin import OriginCheck
 
@@ -41,7 +41,7 @@ def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.security, deploy=True)
 def check_origin(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [] if any(map(_checks_origin, layers(outermost()))) else [W003]
+    return [] if any(map(_checks_origin, middleware_chain(root_application()))) else [W003]
 
 
 def _checks_origin(layer: Any) -> bool:

@@ -1,6 +1,6 @@
 """The project with one more page, which has the base service and nothing else, and with consumers to try it on.
 
-A process of its own serves it; see testing/process.py.
+A process of its own serves it; see process.py.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 import pytest
 
+from apps.common.testing import connect
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.connection.handlers import find_handlers
 from apps.common.websockets.messages import RESERVED_TYPES, Message, MessageError
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, serve
 
@@ -115,8 +115,8 @@ def test_a_type_is_the_class_name_in_snake_case():
 async def test_an_answer_has_the_ref_of_its_request():
     async with page() as one:
         await one.send_text('{"type": "place_order", "ref": "a-1", "data": {"text": "tea", "count": 2}}')
-        frame = await one.next_frame("the answer")
-        frame = frame if frame["type"] != "welcome" else await one.next_frame("the answer")
+        frame = await one.next_message("the answer")
+        frame = frame if frame["type"] != "welcome" else await one.next_message("the answer")
         assert frame == {"type": "place_order_result", "ref": "a-1", "data": {"number": 2}}
 
 

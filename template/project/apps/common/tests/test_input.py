@@ -3,8 +3,8 @@ import re
 
 import pytest
 
+from apps.common.testing import connect
 from apps.common.websockets.messages import Message
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, connections, serve
 
@@ -30,8 +30,8 @@ def frame(data: str, type: str = "weigh") -> str:
     return f'{{"type": "{type}", "data": {data}}}'
 
 
-def page(**attributes):
-    return connect(PATH, application=serve(ScaleConsumer, **attributes))
+def page(raise_exceptions=True, **attributes):
+    return connect(PATH, application=serve(ScaleConsumer, **attributes), raise_exceptions=raise_exceptions)
 
 
 async def assert_works(one) -> None:
@@ -162,7 +162,7 @@ async def test_who_floods_is_closed():
         for _ in range(7):
             await one.send_text('{"type": "ping"}')
         await one.assert_closed(4429)
-        assert [each["type"] for each in one.frames] == ["welcome", *["pong"] * 3, *["error"] * 3]
+        assert [each["type"] for each in one.messages] == ["welcome", *["pong"] * 3, *["error"] * 3]
 
 
 async def test_a_flood_of_nonsense_counts_too():
@@ -173,7 +173,7 @@ async def test_a_flood_of_nonsense_counts_too():
 
 
 async def test_a_handler_that_raised_is_logged_with_what_the_page_is_told(caplog):
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         answer = await one.request("explode")
         assert answer["data"]["code"] == "internal_error"
         [incident] = re.findall(r"incident (\w+)", answer["data"]["message"])

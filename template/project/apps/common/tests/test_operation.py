@@ -11,13 +11,13 @@ from django.templatetags.static import static
 from django.test import Client
 from django.urls import re_path
 
+from apps.common.testing import connect
 from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process import metrics
 from apps.common.websockets.process.registry import get_registry
-from apps.common.websockets.testing import connect
 
 
 class Tick(Message):
@@ -46,7 +46,7 @@ async def test_draining_tells_pages_and_the_load_balancer(monkeypatch):
         await page.assert_silent()
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 200
         get_registry().handle_command({"drain": "30", "host": "this"})
-        told = await page.next_frame("draining", lambda frame: frame["type"] == "draining")
+        told = await page.next_message("draining", lambda frame: frame["type"] == "draining")
         assert told["data"] == {"within": 30}
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 503
 
@@ -83,7 +83,7 @@ async def test_counts_what_was_sent_refused_and_replayed(settings):
     settings.METRICS_TOKEN = "secret"
     before = metrics.counts()
     async with connect("/ticks/", application=APPLICATION) as page:
-        greeting = await page.next_frame("welcome")
+        greeting = await page.next_message("welcome")
         await abroadcast("ticks", Tick(n=1))
         await page.assert_broadcast("tick", n=1)
         await page.send("nonsense")

@@ -5,9 +5,9 @@ import weakref
 import pytest
 from channels.layers import get_channel_layer
 
+from apps.common.testing import connect
 from apps.common.websockets.connection import subscriptions
 from apps.common.websockets.connection.outbox import OVERHEAD_BYTES, Outbox
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, connections, members, serve
 from .wire import CONNECT, DISCONNECT, Wire
@@ -238,7 +238,7 @@ async def test_a_slow_page_delays_no_other():
         wire.stall()
         for connection in connections():
             connection.write('{"type": "news"}')
-        await other.next_frame("the news", lambda each: each["type"] == "news")
+        await other.next_message("the news", lambda each: each["type"] == "news")
         assert members() == 2
     wire.resume()
     await wire.until_sent(3)
@@ -249,16 +249,16 @@ async def test_a_slow_page_delays_no_other():
 async def test_events_that_pile_up_behind_a_slow_handler_let_the_page_go(monkeypatch):
     monkeypatch.setattr(subscriptions, "MAX_EVENTS", 3)
 
-    class PonderingConsumer(PublicConsumer):
+    class SlowConsumer(PublicConsumer):
         async def broadcast_message(self, event):
             await asyncio.Event().wait()
 
-    async with connect(PATH, application=serve(PonderingConsumer)) as page:
-        await page.assert_silent()
+    async with connect(PATH, application=serve(SlowConsumer)) as client:
+        await client.assert_silent()
         await _broadcast(10)
-        await page.assert_closed(1013)
-        await page.reconnect()
-        await page.assert_silent()
+        await client.assert_closed(1013)
+        await client.reconnect()
+        await client.assert_silent()
 
 
 async def _broadcast(count: int) -> None:

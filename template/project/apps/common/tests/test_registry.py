@@ -8,11 +8,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection as database
 
+from apps.common.testing import Client, connect, sign_in
 from apps.common.websockets.access import identity, sessions
 from apps.common.websockets.connection.connection import Connection
 from apps.common.websockets.process import registry
 from apps.common.websockets.process.registry import get_registry
-from apps.common.websockets.testing import Page, connect, sign_in
 
 from .serving import PATH, PublicConsumer, connections, serve
 from .test_access import MembersConsumer
@@ -35,8 +35,8 @@ def loads(monkeypatch):
     return loads
 
 
-def page():
-    return connect(PATH, application=serve(PublicConsumer))
+def page(**options):
+    return connect(PATH, application=serve(PublicConsumer), **options)
 
 
 async def test_a_silent_connection_is_closed_and_another_is_not():
@@ -73,7 +73,7 @@ async def test_a_silent_connection_that_cannot_be_closed_is_not_tried_again_at_o
 
 
 async def test_the_sweep_goes_on_after_a_failure(monkeypatch, caplog):
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         await one.assert_silent()
         [connection] = connections()
         monkeypatch.setattr(registry, "load_users", lambda keys: 1 / 0)
@@ -111,7 +111,7 @@ async def test_one_look_up_serves_all_connections_of_a_session(user, loads, monk
     monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 60)  # it would look up too
     served = serve(MembersConsumer)
     async with connect(PATH, user, application=served) as first, connect(PATH, user, application=served):
-        tabs = [Page(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
+        tabs = [Client(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
         for tab in tabs:
             await tab.open()
         await until(lambda: len(connections()) == 11)
@@ -149,8 +149,8 @@ async def test_a_connection_that_goes_in_the_same_moment_keeps_no_other_from_bei
 
 
 async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, other_user, monkeypatch, caplog):
-    served = serve(MembersConsumer)
-    async with connect(PATH, user, application=served) as one, connect(PATH, other_user, application=served) as other:
+    served = {"application": serve(MembersConsumer), "raise_exceptions": False}
+    async with connect(PATH, user, **served) as one, connect(PATH, other_user, **served) as other:
         await one.assert_silent()
         await other.assert_silent()
         load, broken = identity.load_session, identity.identify(connections()[0].scope).session_key

@@ -9,6 +9,7 @@ from apps.common.websockets.broadcast import (
     stream_position,
 )
 from apps.common.websockets.messages import Message, MessageError
+from apps.common.websockets.page_data import page_data
 
 __all__ = [
     "BaseWebSocketConsumer",
@@ -18,5 +19,6 @@ __all__ = [
     "abroadcast_to_user",
     "broadcast",
     "broadcast_to_user",
+    "page_data",
     "stream_position",
 ]

@@ -1,4 +1,4 @@
-"""Adds a feature to this project: Copier renders it in a rehearsal, and what is new there is taken over.
+"""Adds a feature to this project: Copier renders it in a scratch project, and the new files are copied from there.
 
 Copier is in the dev group, and takes a second to import; so it is imported where it is used.
 """
@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 from django.apps import apps
 from django.core.management.base import CommandError
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 # The second one is that of a project into which only the common part was copied.
 ANSWERS_FILES = [".copier-answers.yml", ".copier-answers.channels.yml"]
 LAYOUT = "django-channels"
-# Each mistake costs another look at the template. Nobody reads more of them at once.
-MOST_MISTAKES = 20
+# Each error needs another rendering; more than these are not reported.
+MAX_ERRORS = 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Template:
 
 
 def is_generated() -> bool:
-    """Whether the template made this project, with uv. One that took the common part may have other tools."""
+    """Whether the template made this project, which then uses uv. An existing project may use other tools."""
     return not (PROJECT / ANSWERS_FILES[1]).is_file()
 
 
@@ -47,50 +47,63 @@ def recorded_template(project: Path) -> Template:
                 return Template(answers["_src_path"], answers.get("_commit"), name)
     raise CommandError(
         f"No file here says which template made this project: {' or '.join(ANSWERS_FILES)}, with the lines "
-        f"'_src_path: …' and 'layout: {LAYOUT}'. Bring it back from the project's history."
+        f"'_src_path: …' and 'layout: {LAYOUT}'. Restore it from the project's history."
     )
 
 
 def add_feature(answers: dict[str, str], *, ask: bool = False, dry_run: bool = False) -> list[Path]:
     """Makes a feature, asking for the answers that are missing if `ask`. Returns the paths of its files.
 
-    Raises CommandError with all that is wrong, one line for each mistake; then nothing was written.
+    Raises CommandError with one line for each error; then nothing was written.
     """
     if find_spec("copier") is None:
-        cure = "It is in the dev group: uv sync" if is_generated() else 'pip install "copier>=9.19,<10"'
-        raise CommandError(f"Copier is not installed here. {cure}")
+        fix = "It is in the dev group: uv sync" if is_generated() else 'pip install "copier>=9.19,<10"'
+        raise CommandError(f"Copier is not installed here. {fix}")
     template = recorded_template(PROJECT)
-    with rehearsal(template) as folder:
+    with scratch_project(template) as folder:
         before = _files(folder)
         refusals = _render(template, folder, answers, ask=ask)
         made = [path.relative_to(folder) for path in sorted(_files(folder) - before)]
-        mistakes = [refusal.reason for refusal in refusals]
+        errors = [refusal.reason for refusal in refusals]
         if "feature" not in {refusal.question for refusal in refusals}:
-            mistakes += app_mistakes(made[0].parts[1] if made else answers.get("feature", ""))
-        if mistakes:
-            raise CommandError("\n".join(mistakes))
+            errors += app_errors(made[0].parts[1] if made else answers.get("feature", ""))
+        if errors:
+            raise CommandError("\n".join(errors))
         if not dry_run:
-            _take_over(made, folder, PROJECT)
+            _copy_new(made, folder, PROJECT)
     return made
 
 
 @contextmanager
-def rehearsal(template: Template) -> Iterator[Path]:
-    """A folder with what Copier looks at: the answers, and below apps/ every file by its name, without its content."""
+def scratch_project(template: Template) -> Iterator[Path]:
+    """A folder with what the validators look at: the answers, and the names of all files below apps/.
+
+    A views.py with nothing in it but comments, as startapp makes it, is left out, so that the feature may replace it.
+    """
     with TemporaryDirectory() as folder:
         shutil.copy(PROJECT / template.recorded_in, folder)
         shutil.copytree(
             PROJECT / "apps",
             Path(folder) / "apps",
-            ignore=shutil.ignore_patterns("__pycache__", "node_modules"),
+            ignore=_left_out,
             ignore_dangling_symlinks=True,
             copy_function=lambda _, copy: Path(copy).touch(),
         )
         yield Path(folder).resolve()
 
 
-def _take_over(paths: list[Path], folder: Path, project: Path) -> None:
-    """Copies files that are new in the project: all of them, or none."""
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    blank = {name for name in names if name == "views.py" and _is_blank(Path(folder, name))}
+    return {"__pycache__", "node_modules"} | blank
+
+
+def _is_blank(module: Path) -> bool:
+    lines = module.read_text(encoding="utf-8").splitlines()
+    return all(not line.strip() or line.lstrip().startswith("#") for line in lines)
+
+
+def _copy_new(paths: list[Path], folder: Path, project: Path) -> None:
+    """Copies files that are new in the project (or replace a blank one): all of them, or none."""
     try:
         for path in paths:
             (project / path).parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +127,7 @@ def _render(template: Template, folder: Path, answers: dict[str, str], *, ask: b
     from copier.errors import CopierError
 
     refusals: list[Refusal] = []
-    for number in range(MOST_MISTAKES):
+    for number in range(MAX_ERRORS):
         try:
             copier.run_copy(
                 template.source,
@@ -136,7 +149,7 @@ def _render(template: Template, folder: Path, answers: dict[str, str], *, ask: b
             refusals.append(refusal)
             if ask or refusal.question not in answers:
                 break
-            answers = {**answers, refusal.question: refusal.next_answer(answers[refusal.question], number)}
+            answers = {**answers, refusal.question: refusal.replacement(answers[refusal.question], number)}
     return refusals
 
 
@@ -150,7 +163,7 @@ def _unreadable(template: Template, error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Copier stops at the first answer that it refuses. To find further mistakes, it is asked again with another."""
+    """Copier stops at the first invalid answer. To find further errors, it renders again with a replacement."""
 
     question: str
     reason: str
@@ -163,21 +176,21 @@ class Refusal:
             return cls(found[1], f"{found[1]} {found[2]}")
         return None
 
-    def next_answer(self, answer: str, number: int) -> str:
-        """One that is accepted; of a list, the names that the reason does not speak of stay."""
+    def replacement(self, answer: str, number: int) -> str:
+        """One that is accepted; of a list, the names that the reason does not mention stay."""
         if self.question == "access":
             return "authenticated"
         others = [name.strip() for name in answer.split(",")] if self.question in ("actions", "events") else []
         return ",".join([*(name for name in others if name and f"'{name}'" not in self.reason), f"other_n{number}"])
 
 
-def app_mistakes(name: str) -> list[str]:
-    """What the template cannot know: an installed app, or one of this project, that the feature would not fit."""
-    mistakes = []
+def app_errors(name: str) -> list[str]:
+    """Conflicts that the template cannot see: with an installed app, or with the label of one in apps/."""
+    errors = []
     for config in apps.get_app_configs():
         own = config.name == f"apps.{name}"
         if config.label == name and not own:
-            mistakes.append(f"feature '{name}' is the label of an installed app, {config.name}. Choose another name.")
+            errors.append(f"feature '{name}' is the label of an installed app, {config.name}. Choose another name.")
         if own and config.label != name:
-            mistakes.append(f"apps/{name}/apps.py has the label '{config.label}'. Write '{name}', or leave it out.")
-    return mistakes
+            errors.append(f"apps/{name}/apps.py has the label '{config.label}'. Write '{name}', or leave it out.")
+    return errors

@@ -1,11 +1,11 @@
 /** @typedef {'connecting' | 'connected' | 'disconnected' | 'error'} Status */
 /** @typedef {{ attempt: number, delay?: number, code?: number, reason?: string }} Details delay: ms */
 /**
- * @typedef {object} Known what the listeners of each event get
+ * @typedef {object} Known the arguments that each event's listeners receive
  * @property {[status: Status, details: Details]} connectionStatus
  * @property {[error: import('./protocol.js').SocketError]} error
- * @property {[position: import('./protocol.js').Position]} resync load the state anew
- * @property {[milliseconds: number]} latency of a ping and its answer
+ * @property {[position: import('./protocol.js').Position]} resync reload the state
+ * @property {[milliseconds: number]} latency from ping to pong
  */
 
 export class Events {
@@ -16,7 +16,7 @@ export class Events {
      * @template {string} Name
      * @param {Name | keyof Known} event
      * @param {(...args: Name extends keyof Known ? Known[Name] : any[]) => void} callback
-     * @returns {() => void} its own undoing
+     * @returns {() => void} removes the listener
      */
     on(event, callback) {
         const listeners = this.#listeners.get(event) ?? new Set();
@@ -37,7 +37,7 @@ export class Events {
     }
 }
 
-/** Report what a callback throws, and go on. @param {() => void} callback */
+/** Report what a callback throws, so that the next ones still run. @param {() => void} callback */
 export function guard(callback) {
     try {
         callback();

@@ -1,7 +1,8 @@
-"""{% import_map %}: makes the import paths of the guide right under every way of serving static files.
+"""What a live page needs: `{% import_map %}` first in <head>, and `{% connection_status %}` where it is to be shown.
 
-Where files are served with a hash in their name, or under another address than /static/, an import by its plain path
-would be a 404, or a second copy of the module: two base classes, two connections. An import map translates.
+The import map makes the import paths of the guide right under every way of serving static files. Where files are served
+with a hash in their name, or under another address than /static/, an import by its plain path would be a 404, or a
+second copy of the module: two base classes, two connections.
 """
 
 import json
@@ -14,8 +15,9 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.templatetags.static import static
 from django.utils.encoding import filepath_to_uri
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 register = template.Library()
 
@@ -34,6 +36,22 @@ def import_map(context: template.Context) -> SafeString:
     # While DEBUG is on, modules come and go.
     body = render(settings.STATIC_URL) if settings.DEBUG else render_once(settings.STATIC_URL)
     return format_html('<script type="importmap"{}>{}</script>', attribute, body)
+
+
+@register.simple_tag
+def connection_status() -> SafeString:
+    """The element that shows a service's connection, with its texts in the page's language."""
+    texts = {
+        "connected": _("Connected"),
+        "connecting": _("Connecting"),
+        "disconnected": _("Disconnected"),
+        "error": _("Connection failed"),
+        "retry": _("Retry"),
+        "wait": _("next attempt in {n} s"),
+        "latency": _("{n} ms"),
+    }
+    attributes = format_html_join("", ' data-{}="{}"', texts.items())
+    return format_html("<connection-status{}></connection-status>", attributes)
 
 
 def render(static_url: str) -> SafeString:

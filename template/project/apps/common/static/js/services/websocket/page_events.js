@@ -1,10 +1,11 @@
 const EVENTS = ['online', 'visibilitychange', 'resume', 'pageshow', 'pagehide'];
 
 /**
- * @param {(isLeaving: boolean) => void} callback also when it is back, in whatever way
- * @returns {() => void} its own undoing
+ * Watch for events after which a connection needs a look: the page wakes, returns or is left.
+ * @param {(isLeaving: boolean) => void} callback
+ * @returns {() => void} stops watching
  */
-export function watchPage(callback) {
+export function watchPageEvents(callback) {
     const listeners = new AbortController();
     // Captured: `resume` and `visibilitychange` are events of the document.
     const options = { capture: true, signal: listeners.signal };

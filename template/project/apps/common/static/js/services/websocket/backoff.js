@@ -1,7 +1,7 @@
-const RESTART = 1012; // the close code that all pages get at once
-const RESTART_SPREAD = 10_000; // ms over which they return
+const RESTART = 1012; // the close code that all clients receive at once
+const RESTART_SPREAD = 10_000; // ms over which they reconnect
 
-/** When to try again, and when to give up. */
+/** Delays between attempts to reconnect, and their limit. */
 export class Backoff {
     /** Attempts since the connection was last stable. */
     attempt = 0;
@@ -13,21 +13,21 @@ export class Backoff {
         this.#limits = limits;
     }
 
-    /** No success yet: a server may accept and then close. */
+    /** Not a success yet: a server may accept and then close. */
     opened() {
         this.#openedAt = Date.now();
     }
 
     /**
      * @param {number} [code] of the close
-     * @returns {number | undefined} ms to wait; undefined to give up
+     * @returns {number | undefined} ms to wait; undefined when no attempt is left
      */
     next(code) {
         const { maxAttempts, minDelay, maxDelay, stableAfter } = this.#limits;
         if (Date.now() - this.#openedAt >= stableAfter) this.attempt = 0;
         this.#openedAt = Infinity;
         if (this.attempt >= maxAttempts) return;
-        // Equal jitter: one half outlasts a restart, the other parts the pages.
+        // Equal jitter: the fixed half outlasts a restart, the random half spreads the clients.
         const half = Math.min(maxDelay, minDelay * 2 ** this.attempt) / 2;
         const spread = code === RESTART && !this.attempt ? RESTART_SPREAD : half;
         this.attempt += 1;

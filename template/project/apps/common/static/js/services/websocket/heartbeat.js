@@ -1,17 +1,17 @@
-const LATE = 1_000; // ms; a later timer was held back by the browser
+const LATE = 1_000; // ms; a timer later than this was throttled by the browser
 
-/** Finds a connection whose other end vanished without a word. */
+/** Detects a connection that was lost without a close. */
 export class Heartbeat {
     #timeout;
     #hooks;
     /** @type {any} */
     #beat;
-    /** @type {any} runs while an answer is awaited */
+    /** @type {any} runs while a pong is awaited */
     #deadline;
     #sentAt = 0;
 
     /**
-     * @param {number} timeout ms for the answer
+     * @param {number} timeout ms until the pong
      * @param {{ ping(): void, onSilence(): void, onLatency(milliseconds: number): void }} hooks
      */
     constructor(timeout, hooks) {
@@ -30,13 +30,13 @@ export class Heartbeat {
         this.received();
     }
 
-    /** Ping now, unless an answer is already awaited. */
+    /** Ping now, unless a pong is already awaited. */
     probe(again = true) {
         if (this.#deadline) return;
         const due = Date.now() + this.#timeout + LATE;
         this.#deadline = setTimeout(() => {
             this.received();
-            // After sleep, the answer may wait behind this timer.
+            // After sleep, the pong may be queued behind this timer.
             if (again && Date.now() > due) this.probe(false);
             else this.#hooks.onSilence();
         }, this.#timeout);
@@ -44,7 +44,7 @@ export class Heartbeat {
         this.#hooks.ping();
     }
 
-    /** Any frame is a sign of life. */
+    /** Any message proves that the connection works. */
     received() {
         clearTimeout(this.#deadline);
         this.#deadline = undefined;

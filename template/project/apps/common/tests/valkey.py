@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.common.testing.process import free_port, resume, suspend
+from apps.common.tests.process import free_port, resume, suspend
 
 CURE = (
     "No Valkey server was found, which tests of several processes need. Install the system's package valkey-server or "

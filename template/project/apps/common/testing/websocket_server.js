@@ -6,9 +6,9 @@
  *     await service.connect();
  *     const connection = await server.nextConnection();
  *     service.send({ type: 'place_order', data: {} });
- *     expect(await connection.nextFrame()).toEqual({ type: 'place_order', data: {} });
+ *     expect(await connection.nextMessage()).toEqual({ type: 'place_order', data: {} });
  *     connection.send({ type: 'status_update', data: {} });
- *     const [frame] = await nextEvent(service, 'statusUpdate');
+ *     const [message] = await nextEvent(service, 'statusUpdate');
  *     service.close();
  *
  * Each wait has a deadline, and fails by saying what it waited for. The server and the page last
@@ -114,7 +114,7 @@ class Connection {
     #socket;
     #isSilent = false;
     /** @type {Arrivals<any>} */
-    #frames;
+    #messages;
     /** @type {Arrivals<any>} */
     #pings;
     /** @type {Arrivals<number>} */
@@ -124,17 +124,17 @@ class Connection {
     constructor(socket, url) {
         this.url = url;
         this.#socket = socket;
-        this.#frames = new Arrivals(`a frame on ${url.pathname}`);
+        this.#messages = new Arrivals(`a message on ${url.pathname}`);
         this.#pings = new Arrivals(`a ping on ${url.pathname}`);
         this.#close = new Arrivals(`the close of ${url.pathname}`);
         socket.on('message', (text) => this.#receive(JSON.parse(String(text))));
         socket.on('close', (code) => this.#close.add(code));
     }
 
-    /** The frames of the page, in order, but for its pings.
+    /** The messages of the page, in order, but for its pings.
      * @returns {Promise<any>} */
-    nextFrame() {
-        return this.#frames.next();
+    nextMessage() {
+        return this.#messages.next();
     }
 
     nextPing() {
@@ -146,9 +146,9 @@ class Connection {
         return this.#close.next();
     }
 
-    /** @param {any} frame an object; a string is sent as it stands */
-    send(frame) {
-        this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+    /** @param {any} message an object; a string is sent as it stands */
+    send(message) {
+        this.#socket.send(typeof message === 'string' ? message : JSON.stringify(message));
     }
 
     /** @param {number} code @param {string} [reason] */
@@ -166,11 +166,11 @@ class Connection {
         this.#isSilent = true;
     }
 
-    /** @param {any} frame */
-    #receive(frame) {
-        if (frame.type !== 'ping') return this.#frames.add(frame);
+    /** @param {any} message */
+    #receive(message) {
+        if (message.type !== 'ping') return this.#messages.add(message);
         if (!this.#isSilent) this.send({ type: 'pong' });
-        this.#pings.add(frame);
+        this.#pings.add(message);
     }
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { watchPage } from '/static/js/services/page.js';
+import { watchPageEvents } from '/static/js/services/websocket/page_events.js';
 
-describe('watchPage', () => {
+describe('watchPageEvents', () => {
     const callback = vi.fn();
     /** @type {EventTarget} */
     let page;
@@ -15,26 +15,26 @@ describe('watchPage', () => {
     afterEach(() => void vi.unstubAllGlobals());
 
     it.each(['online', 'visibilitychange', 'resume', 'pageshow'])('%s brings it back', (name) => {
-        watchPage(callback);
+        watchPageEvents(callback);
         page.dispatchEvent(new Event(name));
         expect(callback.mock.calls).toEqual([[false]]);
     });
 
     it('pagehide makes it leave', () => {
-        watchPage(callback);
+        watchPageEvents(callback);
         page.dispatchEvent(new Event('pagehide'));
         expect(callback.mock.calls).toEqual([[true]]);
     });
 
     it('does not call a tab back that is hidden', () => {
         vi.stubGlobal('document', { visibilityState: 'hidden' });
-        watchPage(callback);
+        watchPageEvents(callback);
         page.dispatchEvent(new Event('visibilitychange'));
         expect(callback).not.toHaveBeenCalled();
     });
 
     it('removes all that it added', () => {
-        const undo = watchPage(callback);
+        const undo = watchPageEvents(callback);
         undo();
         for (const name of ['online', 'visibilitychange', 'resume', 'pageshow', 'pagehide']) {
             page.dispatchEvent(new Event(name));
@@ -45,12 +45,12 @@ describe('watchPage', () => {
     it('listens on the way down, where the events of the document pass', () => {
         const add = vi.fn();
         vi.stubGlobal('addEventListener', add);
-        watchPage(callback);
+        watchPageEvents(callback);
         expect(add.mock.calls.map(([, , { capture }]) => capture)).toEqual(Array(5).fill(true));
     });
 
     it('watches nothing where there is no page', () => {
         vi.stubGlobal('addEventListener', undefined);
-        expect(() => watchPage(callback)()).not.toThrow();
+        expect(() => watchPageEvents(callback)()).not.toThrow();
     });
 });

@@ -1,6 +1,6 @@
 /** @typedef {{ message: object, text: string, ref?: string }} Unsent */
 
-/** Messages that wait for a connection: not too many, and not too long. */
+/** Messages queued until the connection is open, bounded in number and age. */
 export class Outbox {
     /** @type {(Unsent & { until: number })[]} oldest first */
     #waiting = [];
@@ -18,7 +18,7 @@ export class Outbox {
         this.#onExpired = onExpired;
     }
 
-    /** @param {Unsent} unsent @returns {boolean} whether there was room */
+    /** @param {Unsent} unsent @returns {boolean} false when full */
     add(unsent) {
         const { queueLimit, queueTtl } = this.#limits;
         if (this.#waiting.length >= queueLimit) return false;
@@ -27,7 +27,7 @@ export class Outbox {
         return true;
     }
 
-    /** Empty it. */
+    /** Remove and return all of them. */
     take() {
         this.#expire();
         clearTimeout(this.#timer);

@@ -1,6 +1,6 @@
 import { SocketError } from './protocol.js';
 
-/** Requests that await the answer with their `ref`. */
+/** Pending requests, matched to replies by `ref`. */
 export class Requests {
     /** @type {Map<string | undefined, { resolve: Function, reject: Function, timer: any }>} */
     pending = new Map();
@@ -9,7 +9,7 @@ export class Requests {
     /**
      * @param {number} timeout ms
      * @param {(ref: string) => void} send
-     * @returns {Promise<any>} the answer's frame; rejects with a SocketError
+     * @returns {Promise<any>} the reply; rejects with a SocketError
      */
     open(timeout, send) {
         const ref = String(++this.#count);
