@@ -90,6 +90,10 @@ LEFT_OUT = {
     "apps/common/management/commands/startapp.py",
     "apps/common/templates/home.html",
     "apps/common/templates/registration/login.html",
+    *(
+        f"apps/users/{name}.py"
+        for name in ("__init__", "admin", "models", "migrations/__init__", "migrations/0001_initial")
+    ),
 } | {
     f"apps/common/management/app_template/{name}.py-tpl"
     for name in (

@@ -3,27 +3,18 @@
 import os
 import shutil
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from scaffold import edit, run
+from conftest import Shared, Tools
+from scaffold import run
 
 SHOP = Path(__file__).resolve().parent / "shop"
 SILENCERS = ("noqa", "type: ignore", "nosec", "fmt: off")
 DJANGO_TEST = ("python", "manage.py", "test")
-PAGES = """
-from django.urls import include
-
-urlpatterns = [path("shop/", include("apps.shop.urls")), *urlpatterns]
-"""
-
 # An owner's user: a UUID as its key, and an e-mail address to sign in with.
-USER = '''
+USER = """
 import uuid
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -54,7 +45,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self):
         return self.email
-'''
+"""
 USER_ADMIN = """
 from django.contrib import admin
 
@@ -69,7 +60,7 @@ def in_project(project: Path, *command: str, succeed: bool = True, **environment
     return run(project, *command, succeed=succeed, PATH=path, **environment)
 
 
-def with_shop(plain: Path, tools, project: Path) -> Path:
+def with_shop(plain: Path, tools: Tools, project: Path) -> Path:
     shutil.copytree(plain, project)
     tools.run(project, "true")  # lends it the packages of Node
     shutil.copytree(tools.mypy_cache, project / ".mypy_cache")
@@ -86,7 +77,7 @@ def with_shop(plain: Path, tools, project: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shop(plain: Path, tools, shared) -> Path:
+def shop(plain: Path, tools: Tools, shared: Shared) -> Path:
     """A project with the shop, and its first migration."""
 
     def make(project: Path) -> None:
@@ -106,7 +97,7 @@ def test_the_first_hour_passes_every_check(shop: Path) -> None:
     in_project(shop, "make", "check")
 
 
-def test_a_wrong_field_fails_the_types(shop: Path, tmp_path: Path) -> None:
+def test_a_wrong_field_fails_the_types(shop: Path) -> None:
     """The type checker knows models and users: it would not, if it were lenient enough to know nothing."""
     (shop / "apps/shop/wrong.py").write_text(WRONG)
     try:
@@ -157,7 +148,7 @@ def test_an_owners_user_has_a_uuid_and_an_email(shop: Path, tmp_path: Path) -> N
     run(project, python, "-m", "mypy", ".")
     run(project, python, "manage.py", "migrate", "--verbosity", "0")
     superuser = ("createsuperuser", "--no-input", "--email", "eve@example.com")
-    run(project, python, "manage.py", *superuser, DJANGO_SUPERUSER_PASSWORD="eve-password")
+    run(project, python, "manage.py", *superuser, **{"DJANGO_SUPERUSER_PASSWORD": "eve-password"})
     assert "10 passed" in run(project, python, "-m", "pytest", "apps/shop")
 
 
@@ -170,7 +161,7 @@ def test_an_owners_user_has_a_uuid_and_an_email(shop: Path, tmp_path: Path) -> N
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a PostgreSQL of its own: postgres://postgres@127.0.0.1:PORT/postgres."""
     binaries = find_postgres()
-    home = Path(run(Path("/tmp"), *as_nobody("mktemp", "--directory", "--tmpdir", "postgres-XXXXXX")).strip())
+    home = Path(run(Path("/"), *as_nobody("mktemp", "--directory", "--tmpdir", "postgres-XXXXXX")).strip())
     data, port = str(home / "data"), free_port()
     options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
     run(home, *as_nobody(binaries / "initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust"))
@@ -208,7 +199,6 @@ def free_port() -> int:
 @pytest.mark.parametrize("query", ["", "?sslmode=prefer&connect_timeout=5", "?conn_max_age=60", "?pool=True"])
 def test_generated_tests_hold_on_postgresql(shop: Path, postgres: str, query: str, tmp_path: Path) -> None:
     project = Path(shutil.copytree(shop, tmp_path / "project", symlinks=True))
-    run(project, shop / ".venv/bin/python", "-m", "copier", "--version")
     run(project, shop / ".venv/bin/python", "manage.py", "startfeature", "orders", "--no-input")
     tests = ("apps/orders", "apps/shop", "-m", "not browser")
     printed = run(project, shop / ".venv/bin/python", "-m", "pytest", *tests, DATABASE_URL=postgres + query)
