@@ -199,7 +199,7 @@ def free_port() -> int:
 @pytest.mark.parametrize("query", ["", "?sslmode=prefer&connect_timeout=5", "?conn_max_age=60", "?pool=True"])
 def test_generated_tests_hold_on_postgresql(shop: Path, postgres: str, query: str, tmp_path: Path) -> None:
     project = Path(shutil.copytree(shop, tmp_path / "project", symlinks=True))
-    run(project, shop / ".venv/bin/python", "manage.py", "startfeature", "orders", "--no-input")
+    run(project, shop / ".venv/bin/python", "manage.py", "startfeature", "orders")
     tests = ("apps/orders", "apps/shop", "-m", "not browser")
     printed = run(project, shop / ".venv/bin/python", "-m", "pytest", *tests, DATABASE_URL=postgres + query)
     assert "passed" in printed
