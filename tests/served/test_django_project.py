@@ -147,8 +147,9 @@ def test_an_owners_user_has_a_uuid_and_an_email(shop: Path, tmp_path: Path) -> N
     run(project, python, "manage.py", "makemigrations")
     run(project, python, "-m", "mypy", ".")
     run(project, python, "manage.py", "migrate", "--verbosity", "0")
-    superuser = ("createsuperuser", "--no-input", "--email", "eve@example.com")
-    run(project, python, "manage.py", *superuser, **{"DJANGO_SUPERUSER_PASSWORD": "eve-password"})
+    email = "eve@example.com"
+    superuser = ("createsuperuser", "--no-input", "--email", email)
+    run(project, python, "manage.py", *superuser, DJANGO_SUPERUSER_PASSWORD=email)
     assert "10 passed" in run(project, python, "-m", "pytest", "apps/shop")
 
 
