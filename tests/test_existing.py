@@ -88,6 +88,10 @@ def live_page(project: Path, tools: Tools) -> str:
 # What would stand in for templates, or a command, of the project's own.
 LEFT_OUT = {
     "apps/common/management/commands/startapp.py",
+    *(
+        f"apps/users/{name}.py"
+        for name in ("__init__", "admin", "models", "migrations/__init__", "migrations/0001_initial")
+    ),
 } | {
     f"apps/common/management/app_template/{name}.py-tpl"
     for name in (

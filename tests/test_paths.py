@@ -63,6 +63,7 @@ apps/common/testing/__init__.py
 apps/common/testing/chromium.py
 apps/common/testing/fixtures.py
 apps/common/testing/process.py
+apps/common/testing/runner.py
 apps/common/testing/valkey.py
 apps/common/tests/__init__.py
 apps/common/tests/backoff.test.js
@@ -144,6 +145,11 @@ apps/common/websockets/serial.py
 apps/common/websockets/sessions.py
 apps/common/websockets/streams.py
 apps/common/websockets/testing.py
+apps/users/__init__.py
+apps/users/admin.py
+apps/users/migrations/0001_initial.py
+apps/users/migrations/__init__.py
+apps/users/models.py
 biome.json
 config/__init__.py
 config/asgi.py
