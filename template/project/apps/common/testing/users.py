@@ -30,7 +30,7 @@ def _is_required(field: "models.Field[Any, Any]") -> bool:
 def _sample(field: "models.Field[Any, Any]", name: str) -> Any:
     """A value that the field takes, another one for each name."""
     number = sum(name.encode()) % 1_000
-    samples: list[tuple[type["models.Field[Any, Any]"], Any]] = [  # a subclass before its base
+    samples: list[tuple[type[models.Field[Any, Any]], Any]] = [  # a subclass before its base
         (models.EmailField, f"{name}@example.com"),
         (models.URLField, f"https://example.com/{name}"),
         (models.CharField, name[: field.max_length]),
