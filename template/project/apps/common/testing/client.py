@@ -182,7 +182,8 @@ class Client:
         assert self._communicator, f"{self.path} is not connected"
         application = self._communicator.future
         getting = asyncio.create_task(self._communicator.output_queue.get())
-        await asyncio.wait([getting, application], timeout=DEADLINE, return_when=asyncio.FIRST_COMPLETED)
+        waits = [getting, application, *([self._exceptions.happened] if self._raises else [])]
+        await asyncio.wait(waits, timeout=DEADLINE, return_when=asyncio.FIRST_COMPLETED)
         if getting.done():
             event: dict[str, Any] = getting.result()
             return event
@@ -228,11 +229,11 @@ class Client:
         }
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        _collecting.set(self._exceptions)
+        _connection.set(self._exceptions.key)
         await self._application(scope, receive, send)
 
     def _raise_exceptions(self) -> None:
-        exceptions, self._exceptions.raised = self._exceptions.raised, []
+        exceptions = self._exceptions.take()
         if not exceptions or not self._raises:
             return
         first, *others = exceptions
@@ -250,22 +251,37 @@ class _Exceptions(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.raised: list[BaseException] = []
+        self.key = object()  # of the connection; the context of its tasks has it, and must not keep the event loop
+        self._raised: list[BaseException] = []
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.take()
         self._logger.addHandler(self)
 
     def stop(self) -> None:
         self._logger.removeHandler(self)
 
+    def take(self) -> list[BaseException]:
+        """What was raised since the last call."""
+        raised, self._raised = self._raised, []
+        self.happened = self._loop.create_future()  # is done when more is raised
+        return raised
+
     def emit(self, record: logging.LogRecord) -> None:
         exception = record.exc_info and record.exc_info[1]
-        if exception and _collecting.get() in (None, self):
-            self.raised.append(exception)
+        if exception and _connection.get() in (None, self.key):
+            self._raised.append(exception)
+            self._loop.call_soon_threadsafe(_finish, self.happened)  # a thread may log, too
 
 
-# Of the client whose connection runs; None in code that serves several connections, such as the hub's.
-_collecting: ContextVar[_Exceptions | None] = ContextVar("collecting", default=None)
+# The connection that runs; None in code that serves several, such as the delivery of events.
+_connection: ContextVar[object] = ContextVar("connection", default=None)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _list(messages: list[Message]) -> str:

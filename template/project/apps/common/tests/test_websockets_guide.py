@@ -129,8 +129,10 @@ def test_a_command_exists(line):
             parser.parse_args(arguments)
         case ["python", "-m", module]:
             assert find_spec(module)
-        case ["pytest"]:
+        case ["pytest", *_]:
             assert find_spec("pytest")
+        case ["make", target]:
+            assert f"\n{target}:" in (ROOT / "Makefile").read_text()
         case ["npm", script]:
             assert script in json.loads((ROOT / "package.json").read_text())["scripts"]
         case [script]:

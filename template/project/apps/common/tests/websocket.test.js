@@ -60,7 +60,9 @@ describe('connect', () => {
         const service = makeService();
         await service.connect();
         service.send({ type: 'place_order' });
-        expect(await (await server.nextConnection()).nextMessage()).toEqual({ type: 'place_order' });
+        expect(await (await server.nextConnection()).nextMessage()).toEqual({
+            type: 'place_order',
+        });
     });
 
     it('makes one connection, however often it is called', async () => {
