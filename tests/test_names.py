@@ -216,7 +216,9 @@ def test_keeps_the_files_that_a_target_folder_already_has(template: Template, tm
         (tmp_path / path).write_text(text)
     template.project(tmp_path)
     assert {path: (tmp_path / path).read_text() for path in mine} == mine
-    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/page_events.js"} <= set(paths(tmp_path))
+    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/outbox.js"} <= set(
+        paths(tmp_path)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def _nodes(nodelist: NodeList, blocks: dict[str, list[BlockNode]], above: tuple[
         else:
             yield node
             for attribute in node.child_nodelists:
-                children: NodeList = getattr(node, attribute, NodeList())
+                children: Any = getattr(node, attribute, NodeList())
                 yield from _nodes(children, blocks, above)
 
 
