@@ -216,7 +216,9 @@ def test_keeps_the_files_that_a_target_folder_already_has(template: Template, tm
         (tmp_path / path).write_text(text)
     template.project(tmp_path)
     assert {path: (tmp_path / path).read_text() for path in mine} == mine
-    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/page_events.js"} <= set(paths(tmp_path))
+    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/outbox.js"} <= set(
+        paths(tmp_path)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -276,7 +278,8 @@ def test_refuses_every_label_of_an_installed_app() -> None:
 
 
 def test_refuses_every_folder_of_static_files_and_templates() -> None:
-    folders = {path.name for kind in ("static", "templates") for path in (COMMON / kind).iterdir() if path.is_dir()}
+    places = [COMMON / "static", COMMON / "templates", ROOT / "template/project/templates"]
+    folders = {path.name for place in places for path in place.iterdir() if path.is_dir()}
     assert {"common", "js", "registration"} <= folders
     assert accepted_features(folders) == set()
 
@@ -309,7 +312,7 @@ def test_refuses_the_names_that_are_kept_for_later() -> None:
 
 
 def test_refuses_every_member_of_the_service() -> None:
-    scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "events.js")]
+    scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "websocket/events.js")]
     members = {name for script in scripts for name in re.findall(r"^    (?:(?:async|get|set) )*(\w+)\(", script, re.M)}
     assert {"connect", "emit", "request", "isConnected"} <= members
     assert accepted_actions({snake(name) for name in members}) == set()

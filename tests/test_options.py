@@ -140,7 +140,9 @@ def leftovers(path: str, text: str) -> list[str]:
 def names_left_over(text: str) -> list[str]:
     """Names that only the template has, in anything like a tag."""
     own = {
-        name for name in questions() if name.startswith(("feature_", "_copier")) or name.endswith(("_items", "_rule", "_slug"))
+        name
+        for name in questions()
+        if name.startswith(("feature_", "_copier")) or name.endswith(("_items", "_rule", "_slug"))
     }
     return [name for tag in re.findall(r"\{[{%].*?[}%]\}", text) for name in own if re.search(rf"\b{name}\b", tag)]
 

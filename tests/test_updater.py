@@ -14,7 +14,8 @@ ORDERS = "apps/orders/.copier-answers.yml"
 PARTS = ["the project", "apps/live_chat", "apps/orders"]
 # An update is quicker with few files.
 KEPT = {
-    *("copier.yml", "lib/names.jinja", "lib/validators.jinja", "{{ _copier_conf.answers_file }}.jinja", "consumers.py.jinja"),
+    *("copier.yml", "names.jinja", "reserved.jinja", "validators.jinja"),
+    *("{{ _copier_conf.answers_file }}.jinja", "consumers.py.jinja"),
     *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
     *("pyproject.toml.jinja", "update.py"),
 }
