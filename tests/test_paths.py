@@ -62,9 +62,10 @@ apps/common/templatetags/__init__.py
 apps/common/templatetags/import_map.py
 apps/common/testing/__init__.py
 apps/common/testing/chromium.py
+apps/common/testing/client.py
 apps/common/testing/fixtures.py
-apps/common/testing/process.py
-apps/common/testing/valkey.py
+apps/common/testing/users.py
+apps/common/testing/websocket_server.js
 apps/common/tests/__init__.py
 apps/common/tests/backoff.test.js
 apps/common/tests/browser_client.py
@@ -76,6 +77,7 @@ apps/common/tests/guide.test.js
 apps/common/tests/heartbeat.test.js
 apps/common/tests/outbox.test.js
 apps/common/tests/page.test.js
+apps/common/tests/process.py
 apps/common/tests/protocol.test.js
 apps/common/tests/server_process.py
 apps/common/tests/serving.py
@@ -96,6 +98,7 @@ apps/common/tests/test_import_map.py
 apps/common/tests/test_inbox.py
 apps/common/tests/test_input.py
 apps/common/tests/test_javascript.py
+apps/common/tests/test_kit.py
 apps/common/tests/test_limits.py
 apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
@@ -114,8 +117,8 @@ apps/common/tests/test_streams.py
 apps/common/tests/test_tokens.py
 apps/common/tests/test_uvicorn.py
 apps/common/tests/test_websockets_guide.py
+apps/common/tests/valkey.py
 apps/common/tests/websocket.test.js
-apps/common/tests/websocket_server.js
 apps/common/tests/websockets_guide.test.js
 apps/common/tests/wire.py
 apps/common/views.py
@@ -143,7 +146,6 @@ apps/common/websockets/sending.py
 apps/common/websockets/serial.py
 apps/common/websockets/sessions.py
 apps/common/websockets/streams.py
-apps/common/websockets/testing.py
 biome.json
 config/__init__.py
 config/asgi.py
