@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from scaffold import Template, clone_work_tree, commit, run
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.template import Template, clone_work_tree, commit, run
 
 # Git asks nobody, and reads nothing of the machine's owner.
 os.environ.update(GIT_TERMINAL_PROMPT="0", GIT_CONFIG_GLOBAL=os.devnull)

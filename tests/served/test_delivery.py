@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from client import Client, connect_many, masked
-from conftest import Tools
-from faults import (
+
+from tests.conftest import Tools
+from tests.served.faults import (
     DEADLINE_SECONDS,
     METRICS_TOKEN,
     Account,
@@ -28,7 +29,7 @@ from faults import (
     server,
     valkey,
 )
-from scaffold import ROOT, run
+from tests.template import ROOT, run
 
 pytestmark = pytest.mark.turn(4)
 

@@ -9,8 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import paths, run
+
+from tests.conftest import Tools
+from tests.template import paths, run
 
 FEATURES = ["live_chat", "orders"]
 # The newest series that each Python can run, as pyproject.toml.jinja allows it.

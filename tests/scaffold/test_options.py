@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Tools
-from scaffold import ROOT, Template, paths
+
+from tests.conftest import Tools
+from tests.template import ROOT, Template, paths
 
 pytestmark = pytest.mark.turn(4)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pexpect
 import yaml
-from scaffold import ROOT, Template, paths, without_colours
+
+from tests.template import ROOT, Template, paths, without_colours
 
 
 def help_texts() -> dict[str, str]:

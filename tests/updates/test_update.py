@@ -4,7 +4,8 @@ from pathlib import Path
 
 import copier
 import pytest
-from scaffold import Template, changes, commit, edit, git, run
+
+from tests.template import Template, changes, commit, edit, git, run
 
 COMMON = "apps/common/websockets/protocol.py"
 

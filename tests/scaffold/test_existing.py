@@ -6,8 +6,9 @@ from pathlib import Path
 
 import copier
 import pytest
-from conftest import Shared, Tools
-from scaffold import ROOT, Template, commit, git, paths, run, snapshot
+
+from tests.conftest import Shared, Tools
+from tests.template import ROOT, Template, commit, git, paths, run, snapshot
 
 ANSWERS = ".copier-answers.channels.yml"
 PAGE = "docs/existing-project.md"

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import Template, paths
+
+from tests.conftest import Tools
+from tests.template import Template, paths
 
 PROJECT = """
 .copier-answers.yml

@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import ROOT, Template, paths
-from test_names import accepted_features
+
+from tests.conftest import Tools
+from tests.scaffold.test_names import accepted_features
+from tests.template import ROOT, Template, paths
 
 pytestmark = pytest.mark.turn(5)
 

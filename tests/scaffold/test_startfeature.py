@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from conftest import Tools
-from scaffold import Template, changes, commit, edit, paths, run, snapshot, without_colours
-from test_names import CONTRACTS, FEATURES
+
+from tests.conftest import Tools
+from tests.scaffold.test_names import CONTRACTS, FEATURES
+from tests.template import Template, changes, commit, edit, paths, run, snapshot, without_colours
 
 MODEL = """
 from django.db import models

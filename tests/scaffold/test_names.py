@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import pytest
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
-from scaffold import ROOT, Template, paths, snapshot
+
+from tests.template import ROOT, Template, paths, snapshot
 
 pytestmark = pytest.mark.turn(3)  # short ones, of which a worker may have the next beside a long one
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import Template, commit, edit, run, snapshot
+
+from tests.conftest import Tools
+from tests.template import Template, commit, edit, run, snapshot
 
 ODD = {
     "signs": """Ann's "best" Café Größe 日本; 50% & $HOME `x` a[x]b {{ co }} *? #1""",

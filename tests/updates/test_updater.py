@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from scaffold import Template, changes, commit, edit, git, run, snapshot
+
+from tests.template import Template, changes, commit, edit, git, run, snapshot
 
 pytestmark = pytest.mark.turn(1)  # while the tools are installed, which these do not need
 

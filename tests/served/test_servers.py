@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Tools
-from faults import DEADLINE_SECONDS, Process, free_port
-from scaffold import run
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.conftest import Tools
+from tests.served.faults import DEADLINE_SECONDS, Process, free_port
+from tests.template import run
 
 SERVERS = {
     "uvicorn": ["-m", "apps.common.server"],
