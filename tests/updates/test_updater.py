@@ -86,7 +86,10 @@ def replace(path: Path, old: str, new: str) -> None:
 
 def release(template: Template, file: str = "manage.py", *, tag: str = "1.1.0", **change: str) -> None:
     """A version in which a file of the project's scaffold has a line more."""
-    edit(template.path / "template/project" / file, **(change or {"end": "# newer\n"}))
+    path = template.path / "template/project" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    edit(path, **(change or {"end": "# newer\n"}))
     template.release(tag)
 
 
@@ -348,7 +351,7 @@ def test_a_new_file_that_git_ignores_is_not_overwritten(own_template: Template, 
     (own_template.path / "template/project/.env").write_text("SECRET=\n")
     git(own_template.path, "add", "--force", "template/project/.env")
     release(own_template)
-    assert "the template adds .env. Move yours, which git ignores" in refused(project)
+    assert "the template adds .env, which git ignores. Move yours" in refused(project)
 
 
 def test_a_file_with_a_picture_stays_as_the_owner_drew_it(own_template: Template, project: Path) -> None:
@@ -427,6 +430,102 @@ def change_dependencies(template: Template, project: Path, mine: str, newer: str
     commit(project)
     replace(template.path / "template/project/pyproject.toml.jinja", line, newer)
     template.release("1.1.0")
+
+
+# Answers: the tests of the common part, which a project has on request
+
+PROTOCOL_TEST = "apps/common/tests/test_protocol.py"
+
+
+@pytest.fixture
+def tested(own_template: Template, project: Path) -> Path:
+    """A project of version 1.0.1, in which the common part has a test, with that test."""
+    release(own_template, PROTOCOL_TEST, tag="1.0.1", end="def test_protocol(): ...\n")
+    update(project, "--answer", "base_tests=true")
+    assert (project / PROTOCOL_TEST).is_file()
+    return project
+
+
+def test_an_answer_is_changed_without_a_newer_version(own_template: Template, project: Path) -> None:
+    release(own_template, PROTOCOL_TEST, tag="1.0.1", end="def test_protocol(): ...\n")
+    update(project)
+    assert not (project / PROTOCOL_TEST).exists()
+    assert "base_tests: false\n" in (project / ".copier-answers.yml").read_text()
+    update(project, "--answer", "base_tests=true")
+    assert (project / PROTOCOL_TEST).read_text() == "def test_protocol(): ...\n"
+    assert "base_tests: true\n" in (project / ".copier-answers.yml").read_text()
+    assert messages(project)[-1] == "Update the project from 1.0.1 to 1.0.1, base_tests=true"
+    assert update(project, "--answer", "base_tests=true") == "Everything is at 1.0.1 already.\n"
+
+
+def test_an_answer_stays_changed_in_a_later_update(own_template: Template, tested: Path) -> None:
+    edit(tested / PROTOCOL_TEST, top="# mine\n")
+    commit(tested)
+    release(own_template, PROTOCOL_TEST)
+    update(tested)
+    assert (tested / PROTOCOL_TEST).read_text() == "# mine\ndef test_protocol(): ...\n# newer\n"
+
+
+def test_an_answer_for_tests_and_a_test_of_the_owners_conflict(own_template: Template, project: Path) -> None:
+    (project / PROTOCOL_TEST).parent.mkdir(parents=True)
+    (project / PROTOCOL_TEST).write_text("# mine\n")
+    (project / PROTOCOL_TEST).with_name("test_mine.py").write_text("# mine alone\n")
+    commit(project)
+    release(own_template, PROTOCOL_TEST, end="def test_protocol(): ...\n")
+    assert f"{PROTOCOL_TEST}: both changed it" in stopped(project, "--answer", "base_tests=true")
+    assert "# mine\n" in (project / PROTOCOL_TEST).read_text()
+    assert "def test_protocol" in (project / PROTOCOL_TEST).read_text()
+    assert (project / PROTOCOL_TEST).with_name("test_mine.py").read_text() == "# mine alone\n"
+
+
+def test_an_answer_removes_tests_that_nobody_edited(tested: Path) -> None:
+    (tested / PROTOCOL_TEST).with_name("test_mine.py").write_text("# mine alone\n")
+    commit(tested)
+    update(tested, "--answer", "base_tests=false")
+    assert not (tested / PROTOCOL_TEST).exists()
+    assert (tested / PROTOCOL_TEST).with_name("test_mine.py").exists()
+    assert "base_tests: false\n" in (tested / ".copier-answers.yml").read_text()
+
+
+def test_an_answer_keeps_a_test_that_the_owner_edited(tested: Path) -> None:
+    edit(tested / PROTOCOL_TEST, end="# mine\n")
+    commit(tested)
+    message = stopped(tested, "--answer", "base_tests=false")
+    assert f"{PROTOCOL_TEST}: you edited or moved it, the template removed it; git add keeps it" in message
+    assert (tested / PROTOCOL_TEST).read_text().endswith("# mine\n")
+    git(tested, "add", PROTOCOL_TEST)
+    git(tested, "commit", "--quiet", "--no-edit")
+    assert update(tested, "--answer", "base_tests=false") == "Everything is at 1.0.1 already.\n"
+    assert (tested / PROTOCOL_TEST).read_text().endswith("# mine\n")
+
+
+def test_an_answer_comes_with_a_newer_version(own_template: Template, project: Path) -> None:
+    release(own_template, PROTOCOL_TEST, end="def test_protocol(): ...\n", tag="1.0.1")
+    release(own_template)
+    update(project, "--answer", "base_tests=true", "--answer", "docker=true")
+    assert messages(project) == ["Update the project from 1.0.0 to 1.1.0, base_tests=true, docker=true"]
+    assert (project / PROTOCOL_TEST).exists()
+    assert (project / "manage.py").read_text().endswith("# newer\n")
+    assert "docker: true\n" in (project / ".copier-answers.yml").read_text()
+
+
+@pytest.mark.usefixtures("features")
+def test_an_answer_is_the_projects_alone(project: Path) -> None:
+    update(project, "--answer", "docker=true")
+    assert messages(project) == ["Update the project from 1.0.0 to 1.0.0, docker=true"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("base_test=true", "version 1.0.0 has no answer base_test."),
+        ("base_tests", "'base_tests' is no NAME=VALUE that can change"),
+        ("feature=orders", "'feature=orders' is no NAME=VALUE that can change"),
+        ("_commit=1.0.0", "'_commit=1.0.0' is no NAME=VALUE that can change"),
+    ],
+)
+def test_an_answer_that_there_is_not(project: Path, answer: str, reason: str) -> None:
+    assert reason in refused(project, "--answer", answer)
 
 
 # What is refused, with nothing changed
