@@ -134,7 +134,7 @@ def run(measure: Measure, server: str, project: Path, cookie: str, redis: str) -
 @contextmanager
 def valkey(project: Path, folder: Path) -> Iterator[str]:
     """A server of the project's own tests: redis://127.0.0.1:PORT."""
-    find = "from apps.common.testing import valkey; print(valkey.find() or '')"
+    find = "from apps.common.tests import valkey; print(valkey.find() or '')"
     program = uv(project, "run", "python", "-c", find).strip()
     if not program:
         sys.exit("no Valkey server was found: install the system's package valkey-server or redis-server")

@@ -89,10 +89,10 @@ def plain(template: Template, shared: Shared) -> Path:
 
 @pytest.fixture(scope="session")
 def cafe(template: Template, shared: Shared) -> Path:
-    """The project of the README: two features, and a name with a space and an accent."""
+    """The project of the README: two features, and a name with a space and an accent; with the base's own tests."""
 
     def make(project: Path) -> None:
-        template.project(project, project_name="Café Orders")
+        template.project(project, project_name="Café Orders", base_tests=True)
         template.feature("orders", project, actions="place_order, cancel_order", events="order_placed, order_cancelled")
         template.feature("live_chat", project, access="public", actions="send_line", events="line_sent")
 
@@ -128,9 +128,15 @@ class Tools:
     home: Path
     mypy_cache: Path
 
+    def make(self, project: Path, target: str, **environment: str) -> str:
+        """A target of the project's Makefile, which finds everything installed."""
+        self._lend_packages(project)
+        (project / "node_modules").touch()
+        own_environment = {"UV_PROJECT_ENVIRONMENT": str(self.home / ".venv"), "UV_NO_SYNC": "1"}
+        return run(project, "make", target, **own_environment, **environment)
+
     def run(self, project: Path, *command: str) -> str:
-        if not (project / "node_modules").exists():
-            self._lend_packages(project)
+        self._lend_packages(project)
         if "mypy" in command and not (project / ".mypy_cache").exists():
             shutil.copytree(self.mypy_cache, project / ".mypy_cache")
         programs = [self.home / ".venv/bin", self.home / "node_modules/.bin", os.environ["PATH"]]
@@ -138,6 +144,8 @@ class Tools:
 
     def _lend_packages(self, project: Path) -> None:
         """Links, in a folder in which programs may write without being in each other's way."""
+        if (project / "node_modules").exists():
+            return
         (project / "node_modules").mkdir()
         for package in (self.home / "node_modules").iterdir():
             if package.name not in (".vite", ".vite-temp", ".cache"):

@@ -1,1 +1,1 @@
-pytest_plugins = ["apps.common.testing.fixtures", "apps.common.testing.valkey"]
+pytest_plugins = ["apps.common.testing.fixtures"]

@@ -89,8 +89,10 @@ def live_page(project: Path, tools: Tools) -> str:
 # What would stand in for templates, or a command, of the project's own.
 LEFT_OUT = {
     "apps/common/management/commands/startapp.py",
-    "apps/common/templates/home.html",
-    "apps/common/templates/registration/login.html",
+    *(
+        f"apps/users/{name}.py"
+        for name in ("__init__", "admin", "models", "migrations/__init__", "migrations/0001_initial")
+    ),
 } | {
     f"apps/common/management/app_template/{name}.py-tpl"
     for name in (
@@ -110,7 +112,7 @@ def test_the_common_part_is_all_that_comes(template: Template, mysite: Path, pla
     before = snapshot(mysite)
     take_common_part(template, mysite)
     expected = {path for path in paths(plain) if path.startswith(("apps/", "docs/", "update.py"))}
-    expected = {path.replace("templates/base.html", "templates/common/live.html") for path in expected - LEFT_OUT}
+    expected = expected - LEFT_OUT | {"apps/common/templates/common/live.html"}
     came = snapshot(mysite)
     assert set(paths(mysite)) - set(before) == expected | {ANSWERS, PAGE}
     assert {path: came[path] for path in before} == before
@@ -125,7 +127,7 @@ def test_every_file_of_the_common_part_is_the_same(template: Template, mysite: P
 
 def test_a_generated_project_has_no_such_instructions(cafe: Path) -> None:
     assert not (cafe / PAGE).exists()
-    assert (cafe / "apps/common/templates/base.html").is_file()
+    assert (cafe / "templates/base.html").is_file()
 
 
 def test_files_that_were_there_stay(template: Template, mysite: Path) -> None:
@@ -226,7 +228,7 @@ def test_a_feature_that_is_left_out_is_named(template: Template, mysite: Path, t
     follow_instructions(mysite, "mysite/settings.py", "mysite")
     add_feature(mysite, tools)
     settings, asgi = mysite / "mysite/settings.py", mysite / "mysite/asgi.py"
-    settings.write_text(settings.read_text().replace(", *local_apps(besides=INSTALLED_APPS)]", "]"))
+    settings.write_text(settings.read_text().replace(", *local_apps(already_installed=INSTALLED_APPS)]", "]"))
     assert complaints(mysite, tools) == {"common.E009"}
     append(settings, 'INSTALLED_APPS += ["apps.orders"]')
     asgi.write_text(asgi.read_text().replace("*websocket_urlpatterns(), ", ""))
@@ -307,7 +309,7 @@ def test_a_static_file_of_the_projects_that_has_a_path_of_the_common_part_is_ser
         str(mysite / "web/static" / path) for path in ("css/site.css", "img/icon.svg")
     ]
     (mysite / "web/static/js/services").mkdir(parents=True)
-    (mysite / "web/static/js/services/events.js").touch()
+    (mysite / "web/static/js/services/websocket/events.js").touch()
     assert complaints(mysite, tools) == {"common.E011"}
 
 

@@ -1,4 +1,4 @@
-"""Every name that would break later is refused now: the message names the cure, and nothing is written."""
+"""Every name that would break later is refused now: the message names the fix, and nothing is written."""
 
 import keyword
 import re
@@ -49,7 +49,8 @@ FEATURES = [
     ("js", "is a folder of static files or templates in use", "js_feed"),
     ("accounts", "is a route in use", "accounts_feed"),
     ("config", "is a name the project itself uses", "config_feed"),
-    ("base", "would hide", "base_feed"),  # BaseWebSocketService extends BaseWebSocketService
+    ("state", "is a name the project itself uses", "state_feed"),
+    ("base", "would shadow", "base_feed"),  # BaseWebSocketService extends BaseWebSocketService
 ]
 
 # Actions, events, the words of the refusal, and actions and events that are as near as possible.
@@ -60,13 +61,13 @@ CONTRACTS = [
     ("place,,cancel", "x", "an action is empty", "place,cancel", "x"),
     (" ", "x", "an action is empty. Give at least one name", "place", "x"),
     ("a" * 41, "x", "use at most 40", "a" * 40, "x"),
-    ("message", "x", "is a frame of the protocol. Try 'message_item'", "message_item", "x"),
-    ("ping", "x", "is a frame of the protocol", "ping_item", "x"),
-    ("send", "x", "would hide a member of the JavaScript service. Try 'send_item'", "send_item", "x"),
-    ("constructor", "x", "would hide a member of the JavaScript service", "constructor_item", "x"),
-    ("orders_id", "x", "would hide a member of the JavaScript service", "orders_ids", "x"),
-    ("exception", "x", "would hide a class", "exception_item", "x"),
-    ("text", "x", "would hide a class", "text_item", "x"),
+    ("message", "x", "is a message type of the protocol. Try 'message_item'", "message_item", "x"),
+    ("ping", "x", "is a message type of the protocol", "ping_item", "x"),
+    ("send", "x", "would shadow a member of the JavaScript service. Try 'send_item'", "send_item", "x"),
+    ("constructor", "x", "would shadow a member of the JavaScript service", "constructor_item", "x"),
+    ("orders_id", "x", "would shadow a member of the JavaScript service", "orders_ids", "x"),
+    ("exception", "x", "would shadow a class", "exception_item", "x"),
+    ("text", "x", "would shadow a class", "text_item", "x"),
     ("place,place", "x", "action 'place' is there twice", "place,replace", "x"),
     ("place_it,placeit", "x", "names that differ by _ alone count as one", "place_it,place", "x"),
     ("place,place_result", "x", "is there twice", "place,place_results", "x"),
@@ -76,12 +77,12 @@ CONTRACTS = [
     ("place", "placed,placed", "event 'placed' is there twice", "place", "placed,sent"),
     ("place", "Placed", "event 'Placed' is not snake_case", "place", "placed"),
     ("place", "placed,", "an event is empty. Give at least one name", "place", "placed"),
-    ("place", "error", "is a frame of the protocol", "place", "error_item"),
+    ("place", "error", "is a message type of the protocol", "place", "error_item"),
     ("place", "latency", "is one that the JavaScript service emits itself", "place", "latency_item"),
     ("place", "connection_status", "is one that the JavaScript service emits itself", "place", "connection_statuses"),
     ("place", "return", "is a keyword of Python", "place", "returned"),
-    ("place", "options", "would hide", "place", "option"),  # a type that the service's module imports
-    ("place", "promise", "would hide", "place", "promised"),
+    ("place", "options", "would shadow", "place", "option"),  # a type that the service's module imports
+    ("place", "promise", "would shadow", "place", "promised"),
 ]
 
 
@@ -109,8 +110,8 @@ def test_refuses_a_feature_that_would_break(
 
 @pytest.mark.parametrize("name", ["\u043erders", "orders日", "pro\ufb01les"])
 def test_suggests_nothing_for_letters_that_it_does_not_know(name: str) -> None:
-    assert "Try 'orders'" in str(refusals().refuse_feature("Orders"))
-    assert str(refusals().refuse_feature(name)).endswith("is none of these.")
+    assert "Try 'orders'" in str(validators().validate_feature("Orders"))
+    assert str(validators().validate_feature(name)).endswith("is none of these.")
 
 
 @pytest.mark.parametrize(("actions", "events", "words", "good_actions", "good_events"), CONTRACTS)
@@ -216,7 +217,9 @@ def test_keeps_the_files_that_a_target_folder_already_has(template: Template, tm
         (tmp_path / path).write_text(text)
     template.project(tmp_path)
     assert {path: (tmp_path / path).read_text() for path in mine} == mine
-    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/page.js"} <= set(paths(tmp_path))
+    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/page_events.js"} <= set(
+        paths(tmp_path)
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -225,28 +228,28 @@ def test_keeps_the_files_that_a_target_folder_already_has(template: Template, tm
 
 
 @cache
-def refusals() -> Any:
-    """The macros of refusals.jinja. They need no copy to be made, so that whole lists can be asked for."""
+def validators() -> Any:
+    """The macros of lib/validators.jinja. They need no copy to be made, so that whole lists can be asked for."""
     loader = jinja2.FileSystemLoader(ROOT)
     environment = jinja2.Environment(loader=loader, extensions=[AnsibleCoreFiltersExtension], autoescape=False)  # noqa: S701
-    return environment.get_template("refusals.jinja").module
+    return environment.get_template("lib/validators.jinja").module
 
 
 def accepted_features(names: set[str]) -> set[str]:
-    return {name for name in names if not str(refusals().refuse_feature(name)).strip()}
+    return {name for name in names if not str(validators().validate_feature(name)).strip()}
 
 
 def accepted_actions(names: set[str]) -> set[str]:
-    return {name for name in names if not str(refusals().refuse_actions("orders", name)).strip()}
+    return {name for name in names if not str(validators().validate_actions("orders", name)).strip()}
 
 
 def accepted_events(names: set[str]) -> set[str]:
-    return {name for name in names if not str(refusals().refuse_events("orders", "x", name)).strip()}
+    return {name for name in names if not str(validators().validate_events("orders", "x", name)).strip()}
 
 
 def accepts_contract(actions: str, events: str) -> bool:
-    refused = str(refusals().refuse_actions("orders", actions)) + str(
-        refusals().refuse_events("orders", actions, events)
+    refused = str(validators().validate_actions("orders", actions)) + str(
+        validators().validate_events("orders", actions, events)
     )
     return not refused.strip()
 
@@ -303,6 +306,11 @@ def test_refuses_every_frame_of_the_protocol() -> None:
     assert accepted_events(frames) == set()
 
 
+def test_refuses_the_names_that_are_kept_for_later() -> None:
+    kept = {"state", "presence", "outdated", "contract", "snapshot"}
+    assert accepted_features(kept) == accepted_actions(kept) == accepted_events(kept) == set()
+
+
 def test_refuses_every_member_of_the_service() -> None:
     scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "events.js")]
     members = {name for script in scripts for name in re.findall(r"^    (?:(?:async|get|set) )*(\w+)\(", script, re.M)}
@@ -324,7 +332,7 @@ def test_refuses_every_handler_of_the_base_consumer() -> None:
 
 
 def test_refuses_every_name_that_a_features_modules_import() -> None:
-    """A class of that name would hide what messages.py, or the service's module, needs."""
+    """A class of that name would shadow what messages.py, or the service's module, needs."""
     messages = read("template/feature/apps/{{ feature }}/messages.py.jinja")
     imported = {name for line in re.findall(r"^from \S+ import (.+)$", messages, re.M) for name in line.split(", ")}
     assigned = set(re.findall(r"^(\w+) = ", messages, re.M))

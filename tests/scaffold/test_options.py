@@ -97,11 +97,9 @@ def test_a_linter_finds_what_is_wrong(template: Template, tmp_path: Path, tools:
 
 
 def test_every_feature_passes_its_tests_of_the_server(project: Path, tools: Tools) -> None:
-    consumer_tests = [
-        f"apps/{feature}/tests/test_{kind}.py" for feature in FEATURES for kind in ("consumer", "contract")
-    ]
+    consumer_tests = [f"apps/{feature}/tests/test_consumer.py" for feature in FEATURES]
     printed = tools.run(project, "python", "-m", "pytest", "-q", *consumer_tests)
-    assert counted("passed", printed) >= 5 * len(FEATURES)
+    assert counted("passed", printed) >= 3 * len(FEATURES)
     assert "skipped" not in printed
 
 
@@ -143,7 +141,9 @@ def leftovers(path: str, text: str) -> list[str]:
 def names_left_over(text: str) -> list[str]:
     """Names that only the template has, in anything like a tag."""
     own = {
-        name for name in questions() if name.startswith(("feature_", "_copier")) or name.endswith(("_list", "_slug"))
+        name
+        for name in questions()
+        if name.startswith(("feature_", "_copier")) or name.endswith(("_items", "_rule", "_slug"))
     }
     return [name for tag in re.findall(r"\{[{%].*?[}%]\}", text) for name in own if re.search(rf"\b{name}\b", tag)]
 

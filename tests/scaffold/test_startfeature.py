@@ -42,7 +42,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 urlpatterns = [path("<int:pk>/", detail, name="invoice")]
 """
 # Files of a feature that an app of the owner's may have before.
-MAY_BE_THERE = {"__init__.py", "apps.py", "tests/__init__.py"}
+MAY_BE_THERE = {"__init__.py", "tests/__init__.py"}
 
 
 @pytest.fixture
@@ -76,7 +76,8 @@ def make_app(project: Path, tools: Tools) -> Path:
     manage(project, tools, "startapp", "invoices")
     app = project / "apps/invoices"
     (app / "models.py").write_text(MODEL.lstrip())
-    (app / "urls.py").write_text(URLS.lstrip())
+    (app / "views.py").unlink()
+    (app / "addresses.py").write_text(URLS.lstrip())
     include_urls(project / "config/urls.py")
     (app / "tests/__init__.py").write_text("# mine\n")
     (app / "tests/test_invoices.py").write_text(TEST.lstrip())
@@ -87,7 +88,7 @@ def make_app(project: Path, tools: Tools) -> Path:
 def include_urls(urls: Path) -> None:
     """As an owner does: at the end of the list."""
     before, end, after = urls.read_text().replace("import path\n", "import include, path\n").partition("]\n")
-    urls.write_text(f'{before}    path("invoices/", include("apps.invoices.urls")),\n{end}{after}')
+    urls.write_text(f'{before}    path("invoices/", include("apps.invoices.addresses")),\n{end}{after}')
 
 
 def views_of(project: Path, tools: Tools, *addresses: str) -> list[str]:
@@ -121,7 +122,7 @@ def test_tells_what_it_made_and_what_comes_next(project: Path, tools: Tools) -> 
     printed = manage(project, tools, "startfeature", "live_chat")
     assert printed.split("\n\n")[0].splitlines() == [path for path in paths(project) if path not in before]
     assert "  uv run manage.py runserver      then open http://127.0.0.1:8000/live-chat/demo/\n" in printed
-    assert 'URL = "/live-chat/demo/"\n' in (project / "apps/live_chat/live.py").read_text()
+    assert 'URL = "/live-chat/demo/"\n' in (project / "apps/live_chat/urls.py").read_text()
     assert "  uv run pytest apps/live_chat    tests it\n" in printed
     assert "Start reading in apps/live_chat/consumers.py" in printed
 
@@ -158,7 +159,7 @@ def test_related_names_live_side_by_side(project: Path, tools: Tools) -> None:
     for name in names:
         manage(project, tools, "startfeature", name)
     manage(project, tools, "check")
-    tests = [f"apps/{name}/tests/test_{kind}.py" for name in names for kind in ("consumer", "contract")]
+    tests = [f"apps/{name}/tests/test_{kind}.py" for name in names for kind in ("consumer",)]
     assert re.search(r"\d+ passed", tools.run(project, "python", "-m", "pytest", "-q", *tests))
     assert "Test Files  3 passed (3)" in tools.run(project, "vitest", "run", *(f"apps/{name}/" for name in names))
 
@@ -237,7 +238,7 @@ def test_tells_all_mistakes_at_once(project: Path, tools: Tools) -> None:
         r"access 'all' is not in \['authenticated', 'public', 'staff'\]",
         r"action 'Place' is not snake_case.* Try 'place'\.",
         r"action 'class' is a keyword of Python\. Try 'class_item'.*",
-        r"event 'error' is a frame of the protocol\. Try 'error_item'.*",
+        r"event 'error' is a message type of the protocol\. Try 'error_item'.*",
     ]
     assert len(lines) == len(expected)
     assert [line for line, words in zip(lines, expected, strict=True) if not re.fullmatch(words, line)] == []
@@ -322,7 +323,7 @@ def test_adds_a_feature_to_an_app(project: Path, tools: Tools) -> None:
     manage(project, tools, "startfeature", "invoices")
     assert {path: text for path, text in files_of(app).items() if path in before} == before
     added = {change.removeprefix("?? apps/invoices/") for change in changes(project)}
-    assert {"consumers.py", "live.py", "tests/test_consumer.py"} <= added
+    assert {"consumers.py", "views.py", "tests/test_consumer.py"} <= added
     assert added & set(before) == set()
     manage(project, tools, "check")
     manage(project, tools, "makemigrations", "--check")
@@ -335,7 +336,7 @@ def test_adds_a_feature_to_an_app(project: Path, tools: Tools) -> None:
 def test_the_pages_of_an_app_come_before_that_of_its_feature(project: Path, tools: Tools) -> None:
     make_app(project, tools)
     manage(project, tools, "startfeature", "invoices")
-    views = ["apps.invoices.urls.detail", "apps.invoices.live.index"]
+    views = ["apps.invoices.addresses.detail", "apps.invoices.views.index"]
     assert views_of(project, tools, "/invoices/5/", "/invoices/demo/") == views
     tools.run(project, "ruff", "format", "--check", "config/urls.py")
 
@@ -343,6 +344,7 @@ def test_the_pages_of_an_app_come_before_that_of_its_feature(project: Path, tool
 def test_adds_a_feature_to_an_app_that_is_as_startapp_made_it(project: Path, tools: Tools) -> None:
     manage(project, tools, "startapp", "invoices")
     before = files_of(project / "apps/invoices")
+    before.pop("views.py")  # only a comment, which the feature's replaces
     manage(project, tools, "startfeature", "invoices")
     after = files_of(project / "apps/invoices")
     assert {path: after[path] for path in before} == before
@@ -354,7 +356,7 @@ def test_refuses_to_hide_the_tests_of_an_app(template: Template, project: Path, 
     shutil.rmtree(app / "tests")
     (app / "tests.py").touch()
     words = (
-        "apps/invoices/tests.py would be hidden by the feature's tests/. "
+        "apps/invoices/tests.py would be shadowed by the feature's tests/. "
         "Move it to apps/invoices/tests/test_invoices.py, with an __init__.py beside it."
     )
     assert refusal(project, tools, "startfeature", "invoices") == [words]
@@ -372,7 +374,7 @@ def test_refuses_to_overwrite_and_lists_every_file(
     for path in made - {"consumers.py"}:
         (project / "apps/orders" / path).parent.mkdir(parents=True, exist_ok=True)
         (project / "apps/orders" / path).touch()
-    (project / "apps/orders/live.py").write_text('TITLE = DESCRIPTION = URL = ""\nurlpatterns = []\n')
+    (project / "apps/orders/views.py").write_text("import os\n")
     (project / "apps/orders/routing.py").write_text("websocket_urlpatterns = []\n")
     [line] = refusal(project, tools, "startfeature", "orders")
     listed = re.fullmatch(r"apps/orders has files that the feature would overwrite: (.+)\. Rename them .+", line)
@@ -387,7 +389,7 @@ def test_refuses_to_overwrite_and_lists_every_file(
 def test_refuses_to_hide_a_module(template: Template, project: Path, tools: Tools) -> None:
     (project / "apps/orders.py").touch()
     [line] = refusal(project, tools, "startfeature", "orders")
-    assert line.startswith("apps/orders.py is there, and a folder apps/orders would hide it.")
+    assert line.startswith("apps/orders.py is there, and a folder apps/orders would shadow it.")
     with pytest.raises(ValueError, match=re.escape(line)):
         template.feature("orders", project)
 
@@ -437,7 +439,7 @@ def test_asks_for_what_it_must_know(project: Path, tools: Tools) -> None:
     terminal.send("\r")
     terminal.expect_exact("What can a page ask the server to do?")
     terminal.send("\x15place_order\r")
-    terminal.expect_exact("What does the server tell its pages?")
+    terminal.expect_exact("What does the server send to its pages?")
     terminal.send("\r")
     terminal.expect_exact("http://127.0.0.1:8000/orders/demo/")
     terminal.expect(pexpect.EOF)

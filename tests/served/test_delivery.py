@@ -50,7 +50,7 @@ def python(tools: Tools) -> Path:
 
 @pytest.fixture(scope="module")
 def valkey_program(tools: Tools) -> str:
-    find = "from apps.common.testing.valkey import find; print(find())"
+    find = "from apps.common.tests.valkey import find; print(find())"
     return run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1]
 
 

@@ -70,7 +70,8 @@ def recipes(project: Path) -> dict[str, list[str]]:
 def test_every_target_of_the_makefile_is_explained_without_make(project: Path) -> None:
     readme = (project / "README.md").read_text()
     targets = recipes(project)
-    assert re.findall(r"^\| `make (\w+)` \| `", readme, re.M) == [target for target in targets if target != "help"]
+    assert re.findall(r"^\| `make (\w+)` \| ", readme, re.M) == ["run", "test", "check", "update"]
+    assert [target for target in targets if f"`make {target}`" not in readme] == ["help"]
     options = r" --no-audit| --no-fund| --verbosity 0| \$\(PORT\)"
     commands = {re.sub(options, "", command) for recipe in targets.values() for command in recipe}
     assert len(commands) > 10

@@ -15,7 +15,8 @@ ORDERS = "apps/orders/.copier-answers.yml"
 PARTS = ["the project", "apps/live_chat", "apps/orders"]
 # An update is quicker with few files.
 KEPT = {
-    *("copier.yml", "names.jinja", "refusals.jinja", "{{ _copier_conf.answers_file }}.jinja", "consumers.py.jinja"),
+    *("copier.yml", "names.jinja", "reserved.jinja", "validators.jinja", "{{ _copier_conf.answers_file }}.jinja"),
+    "consumers.py.jinja",
     *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
     *("pyproject.toml.jinja", "update.py"),
 }
@@ -547,7 +548,7 @@ def test_a_renamed_feature(own_template: Template, project: Path) -> None:
 
 
 def test_an_answer_that_a_newer_version_refuses(own_template: Template, project: Path) -> None:
-    replace(own_template.path / "refusals.jinja", "answer | length > 200", "answer | length > 30")
+    replace(own_template.path / "lib/validators.jinja", "answer | length > 200", "answer | length > 30")
     release(own_template)
     message = refused(project)
     assert "version 1.1.0" in message
@@ -557,7 +558,7 @@ def test_an_answer_that_a_newer_version_refuses(own_template: Template, project:
 
 @pytest.mark.usefixtures("features")
 def test_a_feature_whose_name_a_newer_version_refuses(own_template: Template, project: Path) -> None:
-    replace(own_template.path / "refusals.jinja", "'update', 'live'", "'update', 'orders'")
+    replace(own_template.path / "lib/reserved.jinja", "'update', 'live'", "'update', 'orders'")
     release(own_template)
     message = refused(project)
     assert f"what {ORDERS} records" in message

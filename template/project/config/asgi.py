@@ -10,13 +10,14 @@ http = get_asgi_application()  # sets Django up; what is imported below needs it
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from apps.common.features import websocket_urlpatterns  # noqa: E402
-from apps.common.websockets.gate import OriginGate, UnknownPath, lifespan  # noqa: E402
-from apps.common.websockets.sessions import SessionAuth  # noqa: E402
+from apps.common.websockets.access.origin import OriginCheck  # noqa: E402
+from apps.common.websockets.access.sessions import SessionAuth  # noqa: E402
+from apps.common.websockets.asgi import UnknownPath, lifespan  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": OriginGate(SessionAuth(URLRouter([*websocket_urlpatterns(), UnknownPath.route()]))),
+        "websocket": OriginCheck(SessionAuth(URLRouter([*websocket_urlpatterns(), UnknownPath.route()]))),
         "lifespan": lifespan,
     }
 )

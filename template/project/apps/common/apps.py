@@ -8,6 +8,6 @@ class CommonConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.common import checks  # noqa: F401 - registers them
-        from apps.common.websockets import revocation
+        from apps.common.websockets.process import revocation
 
         revocation.connect_signals()

@@ -6,9 +6,9 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 
-from apps.common.websockets.hub import all_members
-from apps.common.websockets.metrics import prometheus
-from apps.common.websockets.registry import connection_count, is_draining
+from apps.common.websockets.process.hub import all_members
+from apps.common.websockets.process.metrics import prometheus
+from apps.common.websockets.process.registry import connection_count, is_draining
 
 
 def health(request: HttpRequest) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""manage.py check: what would fail only in a browser. With --deploy: what would fail only in production.
+"""manage.py check: errors that only a browser would show; with --deploy, those that only production would show.
 
 common.E001  an import that no static file answers to
 common.E002  an import by the folder of an app, and not by the path that its static files are collected to
@@ -10,13 +10,16 @@ common.E007  no channel layer
 common.E008  no REDIS_URL
 common.E009  a feature that is not installed
 common.E010  a feature whose WebSocket routes are not in the ASGI application
-common.E011  a static file that hides one of the common part, or is hidden by it
+common.E011  a static file that shadows one of the common part, or is shadowed by it
 common.E012  no finder for the static files of apps
+common.E013  a service whose endpoint is not in its feature's routing.py
+common.E014  a message that its feature's service does not name
+common.E015  a page whose base template has no import map
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket
 common.W004  a feature whose live page is not among the site's addresses
-common.W005  an ASGI application that hides its routes
+common.W005  an ASGI application that does not show its routes
 common.W006  no login page, for a live page that asks to sign in
 
 JavaScript is read in the static folders of the apps in apps/, but for *.min.js and folders named vendor. DEBUG and an
@@ -24,6 +27,6 @@ empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. S
 turns a check off.
 """
 
-from apps.common.checks import deploy, endpoints, imports, installation, static_files
+from apps.common.checks import base_templates, contract, deploy, endpoints, imports, installation, static_files
 
-__all__ = ["deploy", "endpoints", "imports", "installation", "static_files"]
+__all__ = ["base_templates", "contract", "deploy", "endpoints", "imports", "installation", "static_files"]

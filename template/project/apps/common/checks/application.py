@@ -7,21 +7,21 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter, URLRouter, get_default_application
 from django.conf import settings
 
-# Where middleware keeps the application that it hands on to: this project's, Channels' own, most of other people's.
+# The attributes in which middleware keeps its inner application: this project's, Channels' own, most third-party ones.
 INNER = ("application", "inner", "app")
 
 
-def outermost() -> Any:
-    """What ASGI_APPLICATION names, or None where it is not set, which common.E005 tells."""
+def root_application() -> Any:
+    """What ASGI_APPLICATION names, or None where it is not set (common.E005)."""
     if not getattr(settings, "ASGI_APPLICATION", None):
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # WhiteNoise would miss the files that collectstatic is still to bring
+        warnings.simplefilter("ignore")  # WhiteNoise warns about files that collectstatic has not collected yet
         return get_default_application()
 
 
-def layers(application: Any) -> Iterator[Any]:
-    """The application and those that it hands on to, as far as the router or the consumer."""
+def middleware_chain(application: Any) -> Iterator[Any]:
+    """The application and each one inside it, down to the router or the consumer."""
     while application is not None:
         yield application
         if isinstance(application, ProtocolTypeRouter):
@@ -32,4 +32,4 @@ def layers(application: Any) -> Iterator[Any]:
 
 def router(application: Any) -> URLRouter | None:
     """The router inside, if there is one."""
-    return next((layer for layer in layers(application) if isinstance(layer, URLRouter)), None)
+    return next((layer for layer in middleware_chain(application) if isinstance(layer, URLRouter)), None)

@@ -7,9 +7,9 @@ from channels.security.websocket import OriginValidator
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 
-from apps.common.checks.application import layers, outermost
+from apps.common.checks.application import middleware_chain, root_application
 from apps.common.checks.scripts import AppConfigs
-from apps.common.websockets.gate import OriginGate
+from apps.common.websockets.access.origin import OriginCheck
 
 W001 = Warning(
     "The channel layer is in memory: with more than one process, a broadcast reaches the pages of its own alone.",
@@ -23,7 +23,7 @@ W002 = Warning(
 )
 W003 = Warning(
     "Nothing checks the origin of a WebSocket: a page of any site may open one, with its visitor's cookies.",
-    hint="Wrap the routes in asgi.py: OriginGate(SessionAuth(URLRouter(…))).",
+    hint="Wrap the routes in asgi.py: OriginCheck(SessionAuth(URLRouter(…))).",
     id="common.W003",
 )
 
@@ -41,10 +41,10 @@ def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.security, deploy=True)
 def check_origin(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [] if any(map(_checks_origin, layers(outermost()))) else [W003]
+    return [] if any(map(_checks_origin, middleware_chain(root_application()))) else [W003]
 
 
 def _checks_origin(layer: Any) -> bool:
     if isinstance(layer, OriginValidator):  # Channels' own
         return "*" not in layer.allowed_origins
-    return isinstance(layer, OriginGate)
+    return isinstance(layer, OriginCheck)

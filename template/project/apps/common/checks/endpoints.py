@@ -10,14 +10,14 @@ from django.urls import URLPattern
 from django.utils.regex_helper import normalize
 
 from apps.common.checks import javascript
-from apps.common.checks.application import outermost, router
-from apps.common.checks.javascript import HOLE
+from apps.common.checks.application import root_application, router
+from apps.common.checks.javascript import PLACEHOLDER
 from apps.common.checks.scripts import AppConfigs, local_scripts
 
 
 @register(Tags.urls)
 def check_endpoints(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    found = router(outermost())
+    found = router(root_application())
     if found is None:  # it is behind something that does not show what is inside
         return []
     return [
@@ -29,11 +29,11 @@ def check_endpoints(app_configs: AppConfigs = None, **kwargs: Any) -> list[Check
 
 
 def is_served(path: str, routes: list[URLPattern]) -> bool:
-    """Whether a path with HOLEs for what varies, such as /ws/orders/\\0/, may lead to one of the routes."""
+    """Whether a path with PLACEHOLDERs for what varies, such as /ws/orders/\\0/, may lead to one of the routes."""
     if any(_fits(path, shape) for shape in _shapes(routes)):
         return True
     # Django cannot tell the shape of every regular expression. One that matches "" catches all, and serves nothing.
-    example = path.removeprefix("/").replace(HOLE, "1")
+    example = path.removeprefix("/").replace(PLACEHOLDER, "1")
     leaves = [route.pattern for route in routes if not router(route.callback)]
     return any(pattern.match(example) and not pattern.match("") for pattern in leaves)
 
@@ -42,25 +42,25 @@ def _shapes(routes: list[URLPattern], prefix: str = "/") -> Iterator[str]:
     for route in routes:
         inner = router(route.callback)
         for form, _names in normalize(route.pattern.regex.pattern):
-            shape = prefix + re.sub(r"%\(\w+\)s", HOLE, form)
+            shape = prefix + re.sub(r"%\(\w+\)s", PLACEHOLDER, form)
             yield from _shapes(inner.routes, shape) if inner else [shape]
 
 
 def _fits(path: str, shape: str) -> bool:
     """Part by part: what varies in one may be anything in the other."""
     parts, others = path.split("/"), shape.split("/")
-    return len(parts) == len(others) and all(a == b or HOLE in a + b for a, b in zip(parts, others, strict=True))
+    return len(parts) == len(others) and all(a == b or PLACEHOLDER in a + b for a, b in zip(parts, others, strict=True))
 
 
 def _error(path: str, place: str, routes: list[URLPattern]) -> Error:
     nearest = get_close_matches(path, set(_shapes(routes)) - {"/"}, n=1)
     return Error(
-        f"No route serves the endpoint {_readable(path)!r}.",
-        hint=f"Did you mean {_readable(nearest[0])!r}?" if nearest else "Routes are in routing.py of an app.",
+        f"No route serves the endpoint {readable(path)!r}.",
+        hint=f"Did you mean {readable(nearest[0])!r}?" if nearest else "Routes are in routing.py of an app.",
         obj=place,
         id="common.E003",
     )
 
 
-def _readable(path: str) -> str:
-    return path.replace(HOLE, "…")
+def readable(path: str) -> str:
+    return path.replace(PLACEHOLDER, "…")

@@ -1,4 +1,4 @@
-"""The places of a project that the common part needs: docs/existing-project.md of an existing project lists them."""
+"""The settings, routes and addresses that the common part needs; docs/existing-project.md lists them."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -15,9 +15,9 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, URLPattern, get_script_prefix, is_valid_path, resolve
 from django.utils.translation import get_language
 
-from apps.common.checks.application import layers, outermost, router
+from apps.common.checks.application import middleware_chain, root_application, router
 from apps.common.checks.scripts import AppConfigs
-from apps.common.features import local_apps, modules
+from apps.common.features import live_page_modules, local_apps, modules
 
 E004 = Error(
     "manage.py runserver speaks no WebSocket: another app's comes before that of apps.common.",
@@ -32,7 +32,7 @@ E005 = Error(
 E006 = Error(
     "No WebSocket reaches a route: the application in asgi.py is for HTTP alone.",
     hint=(
-        "In asgi.py: ProtocolTypeRouter({'http': …, 'websocket': OriginGate(SessionAuth(URLRouter([…]))), "
+        "In asgi.py: ProtocolTypeRouter({'http': …, 'websocket': OriginCheck(SessionAuth(URLRouter([…]))), "
         "'lifespan': lifespan})."
     ),
     id="common.E006",
@@ -48,7 +48,7 @@ E008 = Error(
     id="common.E008",
 )
 W005 = Warning(
-    "The application in asgi.py does not show its WebSocket routes, so nobody knows whether a feature is served.",
+    "The application in asgi.py does not show its WebSocket routes, so it is unknown whether a feature is served.",
     hint=(
         "Make it a ProtocolTypeRouter; a wrapper may keep the inner application as self.app. If the routes are right, "
         "add 'common.W005' to SILENCED_SYSTEM_CHECKS."
@@ -56,7 +56,7 @@ W005 = Warning(
     id="common.W005",
 )
 W006 = Warning(
-    "LOGIN_URL leads nowhere: who opens a live page without being signed in gets an error, and no login page.",
+    "LOGIN_URL leads nowhere: an anonymous visitor of a live page gets an error instead of a login page.",
     hint="Until you have a login page of your own: LOGIN_URL = 'admin:login'.",
     id="common.W006",
 )
@@ -76,30 +76,30 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register()
 def check_features(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    left_out = local_apps(besides=settings.INSTALLED_APPS)
+    left_out = local_apps(already_installed=settings.INSTALLED_APPS)
     return [_not_installed(app) for app in left_out if find_spec(f"{app}.routing")]
 
 
 @register(Tags.urls)
 def check_application(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    application = outermost()
+    application = root_application()
     if application is None:  # E005
         return []
     if found := router(application):
         served = set(_consumers(found.routes))
         return [_not_routed(app) for app, routes in _routes().items() if not served.issuperset(_consumers(routes))]
-    *_, innermost = layers(application)
+    *_, innermost = middleware_chain(application)
     return [E006] if isinstance(innermost, ASGIHandler | ProtocolTypeRouter) else [W005]
 
 
 @register(Tags.urls)
 def check_live_pages(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [_not_in_urls(app, page.URL) for app, page in modules("live").items() if not _is_shown(page)]
+    return [_not_in_urls(app, page.URL) for app, page in live_page_modules().items() if not _is_shown(page)]
 
 
 @register(Tags.urls)
 def check_login_page(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    asks = any(map(_asks_to_sign_in, modules("live").values()))
+    asks = any(map(_asks_to_sign_in, live_page_modules().values()))
     return [W006] if asks and not _is_served(settings.LOGIN_URL) else []
 
 

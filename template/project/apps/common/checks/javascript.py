@@ -1,6 +1,6 @@
 """Reads what a JavaScript file imports, and where it connects to.
 
-It knows what a comment, a string, a template and a regular expression is, for each may hold what looks like an import;
+It recognises comments, strings, templates and regular expressions, since each may contain what looks like an import,
 and no more of the language.
 """
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-HOLE = "\0"  # stands in a template's text for ${…}
+PLACEHOLDER = "\0"  # stands in a template's text for ${…}
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Literal:
 
 
 def imports(source: str) -> Iterator[Literal]:
-    """What is imported: import …, import('…') and export … from."""
-    return (literal for literal in _find(IMPORT, source) if HOLE not in literal.text)
+    """The imported modules: import …, import('…') and export … from."""
+    return (literal for literal in _find(IMPORT, source) if PLACEHOLDER not in literal.text)
 
 
 def endpoints(source: str) -> Iterator[Literal]:
-    """What is given as an endpoint: `endpoint: '…'`, `endpoint = '…'`, `endpoint: () => '…'`."""
+    """The endpoints: `endpoint: '…'`, `endpoint = '…'`, `endpoint: () => '…'`."""
     return _find(ENDPOINT, source)
 
 
@@ -122,7 +122,7 @@ class _Lexer:
             text += match[1]
             if match[2] != "${":
                 break
-            text += HOLE
+            text += PLACEHOLDER
             self._read()
         self._tokens[index] = _Token("template", text, start)
 

@@ -1,4 +1,4 @@
-"""The static files of the common part and those of the owner do not hide each other: all apps' share one tree."""
+"""The static files of the common part and those of the owner do not shadow each other: all apps share one tree."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from apps.common.checks.scripts import AppConfigs
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 E012 = Error(
-    "Nothing finds the static files of apps.common, nor those of a feature: no page of them connects.",
+    "No finder finds the static files of apps: neither those of apps.common nor those of a feature.",
     hint="Add 'django.contrib.staticfiles.finders.AppDirectoriesFinder' to STATICFILES_FINDERS.",
     id="common.E012",
 )
@@ -25,7 +25,7 @@ def check_static_files(app_configs: AppConfigs = None, **kwargs: Any) -> list[Ch
 
 
 def _places(file: Path) -> list[Path]:
-    """Where files of its path lie. The first one is served, and hides the others."""
+    """The files at its path. The first one is served, and shadows the others."""
     places = finders.find(file.relative_to(STATIC).as_posix(), find_all=True)
     return list(dict.fromkeys(Path(place).resolve() for place in places))
 

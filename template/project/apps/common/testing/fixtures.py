@@ -4,23 +4,64 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
 import uvicorn
 from channels.routing import get_default_application
-from django.conf import settings as django_settings
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
-from django.test import AsyncClient
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from playwright.async_api import Browser, Page, async_playwright
 
 from apps.common.server import UVICORN_OPTIONS, with_static_files
 from apps.common.testing import chromium
+from apps.common.testing.client import sign_in
+from apps.common.testing.users import make_user
 from apps.common.websockets.streams import get_streams
 
 OpenPage = Callable[..., Awaitable[Page]]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tests in a browser have the marker `browser`
+# ---------------------------------------------------------------------------------------------------------------------
+
+left_out = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: a test in a browser, which every test with a browser's fixture is")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "chromium_path" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.config.option.markexpr and item.get_closest_marker("browser"):
+            item.config.stash[left_out] = item.config.stash.get(left_out, 0) + 1
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Says once, before any test runs, that Chromium is missing."""
+    is_needed = any(item.get_closest_marker("browser") for item in session.items)
+    if is_needed and not session.config.option.collectonly and not chromium.find():
+        raise pytest.UsageError(chromium.MISSING)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if count := config.stash.get(left_out, 0):
+        terminalreporter.write_line(f"{count} browser tests were left out on purpose: -m '{config.option.markexpr}'")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# State that tests must not share
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -37,19 +78,45 @@ def _quick_passwords(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The test database; connections that other threads keep open to it would keep it from being dropped."""
+    opened: set[BaseDatabaseWrapper] = set()
+
+    def remember(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+        opened.add(connection)
+
+    connection_created.connect(remember)
+    yield
+    connection_created.disconnect(remember)
+    for connection in opened:
+        connection.inc_thread_sharing()
+        connection.close()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Users
+# ---------------------------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture
 def user(transactional_db: None) -> AbstractBaseUser:
-    return get_user_model().objects.create_user(username="ann", password="ann-password")
+    return make_user("ann")
 
 
 @pytest.fixture
 def other_user(transactional_db: None) -> AbstractBaseUser:
-    return get_user_model().objects.create_user(username="bob", password="bob-password")
+    return make_user("bob")
 
 
 @pytest.fixture
 def staff_user(transactional_db: None) -> AbstractBaseUser:
-    return get_user_model().objects.create_user(username="eve", password="eve-password", is_staff=True)
+    return make_user("eve", is_staff=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A served site, and a browser
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -79,9 +146,8 @@ def site(transactional_db: None, settings: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Found here, not in an async fixture: Playwright is asked with its sync API."""
     path = chromium.find()
-    assert path, chromium.CURE
+    assert path, chromium.MISSING
     return path
 
 
@@ -105,13 +171,15 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture
 async def open_page(browser: Browser, site: str) -> AsyncIterator[OpenPage]:
-    """Opens a path in a browser of its own, signed in as the user, if one is given. A page's errors fail the test."""
+    """Opens a path in a browser context of its own, signed in as the user, if one is given. A page's errors fail the
+    test."""
     errors: list[str] = []
 
     async def open_page(path: str, user: AbstractBaseUser | None = None, **options: Any) -> Page:
         context = await browser.new_context(base_url=site, **options)
         if user:
-            await context.add_cookies([await _session_cookie(user, site)])
+            name, _, value = (await sign_in(user)).partition("=")
+            await context.add_cookies([{"name": name, "value": value, "url": site}])
         page = await context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(path)
@@ -119,10 +187,3 @@ async def open_page(browser: Browser, site: str) -> AsyncIterator[OpenPage]:
 
     yield open_page
     assert not errors, errors
-
-
-async def _session_cookie(user: AbstractBaseUser, site: str) -> Any:
-    client = AsyncClient()
-    await client.aforce_login(cast(Any, user))
-    name = django_settings.SESSION_COOKIE_NAME
-    return {"name": name, "value": client.cookies[name].value, "url": site}

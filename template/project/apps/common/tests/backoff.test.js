@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Backoff } from '/static/js/services/backoff.js';
+import { Backoff } from '/static/js/services/websocket/backoff.js';
 
 const LIMITS = { maxAttempts: 5, minDelay: 1_000, maxDelay: 30_000, stableAfter: 5_000 };
 

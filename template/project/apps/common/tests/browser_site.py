@@ -1,6 +1,6 @@
 """The project with one more page, which has the base service and nothing else, and with consumers to try it on.
 
-A process of its own serves it; see testing/process.py.
+A process of its own serves it; see process.py.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ from django.urls import path, re_path
 from config.asgi import http  # first: it sets Django up
 
 # isort: split
+from apps.common.websockets.access.origin import OriginCheck
+from apps.common.websockets.access.sessions import SessionAuth
+from apps.common.websockets.asgi import UnknownPath, lifespan
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.gate import OriginGate, UnknownPath, lifespan
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import encode
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.sessions import SessionAuth
 from config.urls import urlpatterns as urls_of_the_project
 
 PAGE = """{% extends "base.html" %}
@@ -125,7 +126,7 @@ urlpatterns: list[Any] = [path("page/", page), *urls_of_the_project]
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": OriginGate(
+        "websocket": OriginCheck(
             SessionAuth(
                 URLRouter(
                     [

@@ -4,8 +4,11 @@ import pytest
 import pytest_asyncio
 
 from apps.common.testing.fixtures import launch
-from apps.common.testing.process import ServerProcess, free_port
 from apps.common.tests.browser_client import Client
+from apps.common.tests.process import ServerProcess, free_port
+from apps.common.tests.valkey import valkey, valkey_server
+
+__all__ = ["valkey", "valkey_server"]  # fixtures
 
 SITE = "apps.common.tests.browser_site:application"
 

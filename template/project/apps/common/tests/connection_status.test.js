@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 
 /** @typedef {typeof import('/static/js/components/connection_status.js')} Module */
 
@@ -31,13 +31,12 @@ describe('connection-status', () => {
             ['error', {}, ''],
         ]),
     )('%s with %o says %j', (status, facts, text) => {
-        expect(module.describe(status, facts)).toBe(text);
+        expect(module.describe(status, facts, module.textsOf({}))).toBe(text);
     });
 
-    it('speaks the words of the page', () => {
-        const { wait } = module.WORDS;
-        onTestFinished(() => void Object.assign(module.WORDS, { wait }));
-        module.WORDS.wait = (seconds) => `noch ${seconds} s`;
-        expect(module.describe('disconnected', { wait: 3_000 })).toBe('noch 3 s');
+    it('has the texts of the element, and its own for the others', () => {
+        const texts = module.textsOf({ wait: 'noch {n} s', connected: 'Verbunden' });
+        expect(texts).toMatchObject({ connected: 'Verbunden', error: 'Connection failed' });
+        expect(module.describe('disconnected', { wait: 3_000 }, texts)).toBe('noch 3 s');
     });
 });

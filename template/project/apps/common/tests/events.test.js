@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { Events } from '/static/js/services/events.js';
+import { Events } from '/static/js/services/websocket/events.js';
 
 describe('Events', () => {
     afterEach(() => void vi.restoreAllMocks());

@@ -1,7 +1,7 @@
 // @ts-nocheck The guide's code stands here word for word, and has no types.
 import { describe, expect, it, vi } from 'vitest';
 import { BaseWebSocketService } from '/static/js/services/websocket.js';
-import { nextEvent, startServer } from './websocket_server.js';
+import { nextEvent, startServer } from '../testing/websocket_server.js';
 
 class FeatureWebSocketService extends BaseWebSocketService {
     constructor(featureId) {
@@ -92,7 +92,7 @@ describe('the guide’s application', () => {
         const connection = await server.nextConnection();
         expect(connection.url.pathname).toBe('/ws/your-feature/7/');
         await app.websocket.performAction({ item: 1 });
-        expect(await connection.nextFrame()).toEqual({ type: 'your_action', data: { item: 1 } });
+        expect(await connection.nextMessage()).toEqual({ type: 'your_action', data: { item: 1 } });
         connection.send({ type: 'action_result', data: { ok: true } });
         connection.send({ type: 'status_update', data: 2 });
         await nextEvent(app.websocket, 'statusUpdate');

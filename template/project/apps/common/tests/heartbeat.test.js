@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Heartbeat } from '/static/js/services/heartbeat.js';
+import { Heartbeat } from '/static/js/services/websocket/heartbeat.js';
 
 const hooks = { ping: vi.fn(), onSilence: vi.fn(), onLatency: vi.fn() };
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Outbox } from '/static/js/services/outbox.js';
+import { Outbox } from '/static/js/services/websocket/outbox.js';
 
 const onExpired = vi.fn();
 

@@ -1,5 +1,10 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { isFinal, SocketError, socketURL } from '/static/js/services/protocol.js';
+import {
+    isFinal,
+    parsePageData,
+    SocketError,
+    socketURL,
+} from '/static/js/services/websocket/protocol.js';
 
 describe('isFinal', () => {
     it.each([1002, 1003, 1007, 1008, 1009, 1010, 4400, 4401, 4403, 4404, 4499])(
@@ -42,6 +47,30 @@ describe('socketURL', () => {
         const url = socketURL('/ws/?token=1', { epoch: 'k&3x', seq: 17 });
         expect(url).toBe('ws://example.com/ws/?token=1&epoch=k%263x&seq=17');
     });
+});
+
+describe('parsePageData', () => {
+    it.each([undefined, '', '{}', '{"epoch":"k3x"}', '{"seq":17}'])(
+        '%j has no position',
+        (text) => {
+            expect(parsePageData(text)).toBeUndefined();
+        },
+    );
+
+    it.each(['{"epoch":"k3x","seq":0}', '{"epoch":"k3x","seq":0,"token":"t","contract":{"v":1}}'])(
+        '%s has one',
+        (text) => {
+            expect(parsePageData(text)).toEqual({ epoch: 'k3x', seq: 0 });
+        },
+    );
+
+    it.each(['k3x', 'null', '{&quot;epoch', '[object Object]'])(
+        'refuses %s and names the fix',
+        (text) => {
+            const problem = `pageData must be the text of {{ page_data }}, not ${text}`;
+            expect(() => parsePageData(text)).toThrow(new TypeError(problem));
+        },
+    );
 });
 
 describe('SocketError', () => {

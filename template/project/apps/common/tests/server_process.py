@@ -17,8 +17,8 @@ http = get_asgi_application()
 
 from apps.common.server import UVICORN_OPTIONS  # noqa: E402
 from apps.common.tests.serving import serve  # noqa: E402
+from apps.common.websockets.asgi import lifespan  # noqa: E402
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer  # noqa: E402
-from apps.common.websockets.gate import lifespan  # noqa: E402
 from apps.common.websockets.messages import Message  # noqa: E402
 
 

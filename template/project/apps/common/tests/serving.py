@@ -5,11 +5,12 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import re_path
 
+from apps.common.websockets.access.origin import OriginCheck
+from apps.common.websockets.access.sessions import SessionAuth
+from apps.common.websockets.asgi import UnknownPath
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.gate import OriginGate, UnknownPath
-from apps.common.websockets.hub import get_hub
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.sessions import SessionAuth
+from apps.common.websockets.process.hub import get_hub
+from apps.common.websockets.process.registry import get_registry
 
 PATH = "/ws/1/"
 
@@ -30,12 +31,17 @@ def serve(consumer: type[BaseWebSocketConsumer], **attributes: Any) -> Any:
     if attributes:
         consumer = type(consumer.__name__, (consumer,), attributes)
     routes = [re_path(r"^ws/(?P<room>\w+)/$", consumer.as_asgi()), UnknownPath.route()]
-    return OriginGate(SessionAuth(URLRouter(routes)))
+    return OriginCheck(SessionAuth(URLRouter(routes)))
 
 
 def connections() -> list[Any]:
-    """The consumers that are connected, in order of connecting."""
+    """The open connections, in order of connecting."""
     return list(get_registry().connections)
+
+
+def consumers() -> list[Any]:
+    """Their consumers."""
+    return [connection.consumer for connection in connections()]
 
 
 def members(group: str = "room") -> int:

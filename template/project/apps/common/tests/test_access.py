@@ -10,12 +10,12 @@ from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import AsyncClient
 
-from apps.common.websockets import registry
+from apps.common.testing import Client, connect, sign_in
+from apps.common.websockets.access.origin import is_allowed_origin
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.gate import is_allowed_origin
-from apps.common.websockets.testing import Page, connect, sign_in
+from apps.common.websockets.process import registry
 
-from .serving import PATH, PublicConsumer, connections, members, serve
+from .serving import PATH, PublicConsumer, connections, consumers, members, serve
 
 pytestmark = pytest.mark.django_db(transaction=True)  # for the sweep, which looks after database connections
 
@@ -28,7 +28,7 @@ class MembersConsumer(BaseWebSocketConsumer):
     group_name = "room"
 
 
-class DoorConsumer(PublicConsumer):
+class AccessConsumer(PublicConsumer):
     """Asks the test whether a page may come in."""
 
     is_open = True
@@ -38,7 +38,7 @@ class DoorConsumer(PublicConsumer):
         return type(self).is_open
 
 
-class SlowDoorConsumer(PublicConsumer):
+class SlowAccessConsumer(PublicConsumer):
     asked = asyncio.Event
     answer = asyncio.Event
 
@@ -48,7 +48,7 @@ class SlowDoorConsumer(PublicConsumer):
         return True
 
 
-class FailingDoorConsumer(PublicConsumer):
+class FailingAccessConsumer(PublicConsumer):
     async def is_allowed(self):
         raise ValueError("the door is stuck")
 
@@ -56,7 +56,7 @@ class FailingDoorConsumer(PublicConsumer):
 @pytest.fixture
 def sweep(monkeypatch):
     """Makes the sweep run all the time; call it to have every connection asked again."""
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
 
     def ask_again():
         for connection in connections():
@@ -65,18 +65,18 @@ def sweep(monkeypatch):
     return ask_again
 
 
-def session_key(page: Page) -> str:
+def session_key(page: Client) -> str:
     return SimpleCookie(page.cookie)[django_settings.SESSION_COOKIE_NAME].value
 
 
-async def sign_out(page: Page) -> None:
+async def sign_out(page: Client) -> None:
     """As the browser of this page does."""
     client = AsyncClient()
     client.cookies[django_settings.SESSION_COOKIE_NAME] = session_key(page)
     await client.alogout()
 
 
-async def set_password(user, browser: Page) -> None:
+async def set_password(user, browser: Client) -> None:
     """As the view that changes a password does; the browser of this page stays signed in."""
     user.set_password("another-password")
     await user.asave()
@@ -113,23 +113,23 @@ async def test_the_wrong_user_is_refused(user, other_user):
 
 
 async def test_is_allowed_is_asked_before_the_group_is_joined():
-    async with connect(PATH, application=serve(DoorConsumer)) as page:
+    async with connect(PATH, application=serve(AccessConsumer)) as page:
         await page.assert_silent()
-        [connection] = connections()
-        assert (connection.members_when_asked, members()) == (0, 1)
+        [consumer] = consumers()
+        assert (consumer.members_when_asked, members()) == (0, 1)
 
 
 async def test_who_is_refused_joins_no_group():
-    async with connect(PATH, application=serve(DoorConsumer, is_open=False)) as page:
+    async with connect(PATH, application=serve(AccessConsumer, is_open=False)) as page:
         await page.assert_closed(4401)
         assert members() == 0
 
 
 async def test_a_check_that_fails_is_no_permission(caplog):
-    async with connect(PATH, application=serve(FailingDoorConsumer)) as page:
+    async with connect(PATH, application=serve(FailingAccessConsumer), raise_exceptions=False) as page:
         await page.assert_closed(1011)
         assert members() == 0
-    assert "FailingDoorConsumer.connect() failed" in caplog.text
+    assert "FailingAccessConsumer.connect() failed" in caplog.text
 
 
 async def test_a_user_has_so_many_connections_and_no_more(user):
@@ -149,7 +149,7 @@ async def test_a_path_without_a_consumer_is_named(caplog):
 
 
 async def test_a_session_is_found_among_cookies_that_are_none(user):
-    page = Page(PATH, f'prefs={{"a": 1}}; {await sign_in(user)}', ORIGIN, serve(MembersConsumer))
+    page = Client(PATH, f'prefs={{"a": 1}}; {await sign_in(user)}', ORIGIN, serve(MembersConsumer))
     await page.open()
     await page.assert_silent()
     await page.drop()
@@ -159,7 +159,7 @@ async def test_a_session_of_an_older_secret_key_is_left_as_it_is(user, settings)
     cookie = await sign_in(user)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "a-newer-secret-key"
-    page = Page(PATH, cookie, ORIGIN, serve(MembersConsumer))
+    page = Client(PATH, cookie, ORIGIN, serve(MembersConsumer))
     for _ in range(2):
         await page.open()
         await page.assert_silent()
@@ -219,9 +219,9 @@ async def test_a_refused_origin_is_explained_in_the_log(user, caplog):
 
 
 async def test_is_allowed_is_asked_again(sweep, monkeypatch):
-    async with connect(PATH, application=serve(DoorConsumer)) as page:
+    async with connect(PATH, application=serve(AccessConsumer)) as page:
         await page.assert_silent()
-        monkeypatch.setattr(DoorConsumer, "is_open", False)
+        monkeypatch.setattr(AccessConsumer, "is_open", False)
         sweep()
         await page.assert_closed(4401)
 
@@ -229,18 +229,18 @@ async def test_is_allowed_is_asked_again(sweep, monkeypatch):
 async def test_who_is_still_allowed_stays(sweep, user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as page:
         await page.assert_silent()
-        [connection] = connections()
+        [consumer] = consumers()
         asked = asyncio.Event()
-        connection.is_allowed = lambda: asked.set() or _true()
+        consumer.is_allowed = lambda: asked.set() or _true()
         sweep()
         await asyncio.wait_for(asked.wait(), 5)
         await page.assert_silent()
 
 
 async def test_a_check_that_fails_later_closes_recoverably(sweep, monkeypatch, caplog):
-    async with connect(PATH, application=serve(DoorConsumer)) as page:
+    async with connect(PATH, application=serve(AccessConsumer), raise_exceptions=False) as page:
         await page.assert_silent()
-        monkeypatch.setattr(DoorConsumer, "is_allowed", FailingDoorConsumer.is_allowed)
+        monkeypatch.setattr(AccessConsumer, "is_allowed", FailingAccessConsumer.is_allowed)
         sweep()
         await page.assert_closed(1011)
     assert "is_allowed() failed" in caplog.text
@@ -249,7 +249,7 @@ async def test_a_check_that_fails_later_closes_recoverably(sweep, monkeypatch, c
 async def test_logout_closes_that_session_and_no_other(user):
     served = serve(MembersConsumer)
     async with connect(PATH, user, application=served) as page, connect(PATH, user, application=served) as phone:
-        tab = Page(PATH, page.cookie, ORIGIN, served)
+        tab = Client(PATH, page.cookie, ORIGIN, served)
         await tab.open()
         await sign_out(page)
         await page.assert_closed(3000)
@@ -262,8 +262,8 @@ async def test_logout_closes_that_session_and_no_other(user):
 
 async def test_logout_while_the_page_connects_closes_it(user):
     asked, answer = asyncio.Event(), asyncio.Event()
-    served = serve(SlowDoorConsumer, asked=asked, answer=answer)
-    page = Page(PATH, await sign_in(user), ORIGIN, served)
+    served = serve(SlowAccessConsumer, asked=asked, answer=answer)
+    page = Client(PATH, await sign_in(user), ORIGIN, served)
     opening = asyncio.create_task(page.open())
     await asyncio.wait_for(asked.wait(), 5)
     await sign_out(page)
@@ -337,11 +337,11 @@ async def test_a_check_sees_the_user_as_of_now(sweep, user):
 
 
 async def test_an_order_that_cannot_be_obeyed_is_logged(user, caplog):
-    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
+    async with connect(PATH, user, application=serve(MembersConsumer), raise_exceptions=False) as page:
         caplog.set_level(logging.ERROR)
         registry.get_registry().spawn(_fail())
         await page.assert_silent()
-    assert "Looking after a connection failed" in caplog.text
+    assert "A task of the registry failed" in caplog.text
 
 
 async def _true():

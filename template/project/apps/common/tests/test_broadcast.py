@@ -17,6 +17,8 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.urls import re_path
 
+from apps.common.testing import Client, connect
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import (
     abroadcast,
@@ -26,8 +28,6 @@ from apps.common.websockets.broadcast import (
     stream_position,
 )
 from apps.common.websockets.messages import Message
-from apps.common.websockets.sessions import SessionAuth
-from apps.common.websockets.testing import Page, connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,30 +44,30 @@ APPLICATION = SessionAuth(URLRouter([re_path(r"^news/$", NewsConsumer.as_asgi())
 
 
 @pytest_asyncio.fixture
-async def page(user) -> AsyncIterator[Page]:
-    async with connect("/news/", user, application=APPLICATION) as page:
-        yield page
+async def client(user) -> AsyncIterator[Client]:
+    async with connect("/news/", user, application=APPLICATION) as client:
+        yield client
 
 
 async def in_thread(function, *args):
     return await sync_to_async(function, thread_sensitive=True)(*args)
 
 
-async def test_from_a_consumer_or_any_async_code(page):
+async def test_from_a_consumer_or_any_async_code(client):
     await abroadcast("news", News(text="tea"))
-    await page.assert_broadcast("news", text="tea")
+    await client.assert_broadcast("news", text="tea")
 
 
-async def test_from_a_view(page):
+async def test_from_a_view(client):
     def view(request):
         broadcast("news", News(text=request.GET["text"]))
         return HttpResponse()
 
     await in_thread(view, RequestFactory().get("/", {"text": "tea"}))
-    await page.assert_broadcast("news", text="tea")
+    await client.assert_broadcast("news", text="tea")
 
 
-async def test_only_after_the_commit(page):
+async def test_only_after_the_commit(client):
     heard_before_the_commit = []
 
     def order():
@@ -76,11 +76,11 @@ async def test_only_after_the_commit(page):
             heard_before_the_commit.append(stream_position("news").seq)
 
     await in_thread(order)
-    await page.assert_broadcast("news", text="tea")
+    await client.assert_broadcast("news", text="tea")
     assert heard_before_the_commit == [0]
 
 
-async def test_never_after_a_rollback(page):
+async def test_never_after_a_rollback(client):
     def fail():
         with transaction.atomic():
             broadcast("news", News(text="lost"))
@@ -89,10 +89,10 @@ async def test_never_after_a_rollback(page):
     with pytest.raises(RuntimeError):
         await in_thread(fail)
     await abroadcast("news", News(text="kept"))
-    assert (await page.assert_broadcast("news"))["data"] == {"text": "kept"}
+    assert (await client.assert_broadcast("news"))["data"] == {"text": "kept"}
 
 
-async def test_from_a_model_signal(page):
+async def test_from_a_model_signal(client):
     def tell(instance, **kwargs):
         broadcast("news", News(text=instance.username))
 
@@ -101,33 +101,33 @@ async def test_from_a_model_signal(page):
         await get_user_model().objects.acreate(username="zoe")
     finally:
         post_save.disconnect(tell, sender=get_user_model())
-    await page.assert_broadcast("news", text="zoe")
+    await client.assert_broadcast("news", text="zoe")
 
 
-async def test_from_a_management_command(page):
+async def test_from_a_management_command(client):
     class Command(BaseCommand):
         def handle(self, *args, **options):
             broadcast("news", News(text="tea"))
 
     await in_thread(call_command, Command())
-    await page.assert_broadcast("news", text="tea")
+    await client.assert_broadcast("news", text="tea")
 
 
-async def test_from_a_thread(page):
+async def test_from_a_thread(client):
     thread = threading.Thread(target=broadcast, args=("news", News(text="tea")))
     thread.start()
-    await page.assert_broadcast("news", text="tea")
+    await client.assert_broadcast("news", text="tea")
     await asyncio.to_thread(thread.join)
 
 
-async def test_to_every_page_of_a_user_and_to_nobody_else(page, user, other_user):
+async def test_to_every_page_of_a_user_and_to_nobody_else(client, user, other_user):
     async with (
         connect("/news/", user, application=APPLICATION) as second,
         connect("/news/", other_user, application=APPLICATION) as stranger,
     ):
         await in_thread(broadcast_to_user, user, News(text="tea"))
         await abroadcast_to_user(user, News(text="cake"))
-        for each in (page, second):
+        for each in (client, second):
             await each.assert_broadcast("news", text="tea")
             await each.assert_broadcast("news", text="cake")
         await stranger.assert_silent()
@@ -137,5 +137,5 @@ async def test_a_page_misses_nothing_between_its_rendering_and_its_connection(us
     position = await in_thread(stream_position, "news")
     await abroadcast("news", News(text="in between"))
     path = f"/news/?epoch={position.epoch}&seq={position.seq}"
-    async with connect(path, user, application=APPLICATION) as page:
-        await page.assert_broadcast("news", text="in between")
+    async with connect(path, user, application=APPLICATION) as client:
+        await client.assert_broadcast("news", text="in between")

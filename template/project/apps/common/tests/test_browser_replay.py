@@ -1,5 +1,7 @@
 """What was broadcast while a page was away."""
 
+import json
+
 import pytest
 
 from apps.common.tests.browser_client import PATIENT, operator
@@ -48,7 +50,7 @@ async def test_between_rendering_and_connecting_arrives_too(visitor, server):
     async with operator(server.url, visitor.path) as somebody:
         position = await somebody.position()  # as a view would render it into the page
         await somebody.request("say", text="hello")
-        await visitor.start(position=position)
+        await visitor.start(pageData=json.dumps(position))
         await visitor.event("said")
     assert visitor.texts == ["hello"]
 

@@ -17,8 +17,10 @@ from django.test.utils import override_script_prefix
 from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
-from apps.common.checks import deploy, endpoints, imports, installation, static_files
-from apps.common.websockets.gate import OriginGate, UnknownPath
+from apps.common.checks import base_templates, contract, deploy, endpoints, imports, installation, static_files
+from apps.common.websockets.access.origin import OriginCheck
+from apps.common.websockets.asgi import UnknownPath
+from apps.common.websockets.messages import Message
 
 BASE = "/static/js/services/websocket.js"
 
@@ -174,7 +176,7 @@ ROUTES = [
     ],
 )
 def test_an_endpoint_with_a_route_is_right(shop, asgi, endpoint):
-    asgi(OriginGate(URLRouter(ROUTES)))
+    asgi(OriginCheck(URLRouter(ROUTES)))
     shop(f"super({{ endpoint: {endpoint} }})")
     assert endpoints.check_endpoints([shop.app]) == []
 
@@ -190,7 +192,7 @@ def test_an_endpoint_with_a_route_is_right(shop, asgi, endpoint):
     ],
 )
 def test_an_endpoint_without_a_route_names_the_nearest(shop, asgi, endpoint, right):
-    asgi(OriginGate(URLRouter(ROUTES)))
+    asgi(OriginCheck(URLRouter(ROUTES)))
     shop(f"super({{ endpoint: {endpoint} }})")
     [error] = endpoints.check_endpoints([shop.app])
     assert (error.id, error.hint) == ("common.E003", f"Did you mean {right!r}?")
@@ -219,10 +221,11 @@ def shop_page(request, shop_id):
 def shop_modules(monkeypatch):
     """The modules of an installed app, apps.shop."""
     routing = SimpleNamespace(websocket_urlpatterns=[path("ws/shop/", ShopConsumer.as_asgi())])
-    live = SimpleNamespace(URL="/shop/demo/", urlpatterns=[path("shop/<slug:shop_id>/", shop_page)])
-    modules = {"routing": {"apps.shop": routing}, "live": {"apps.shop": live}}
+    urls = SimpleNamespace(TITLE="Shop", URL="/shop/demo/", urlpatterns=[path("shop/<slug:shop_id>/", shop_page)])
+    modules = {"routing": {"apps.shop": routing}, "urls": {"apps.shop": urls}}
     monkeypatch.setattr(installation, "modules", modules.get)
-    return SimpleNamespace(routing=routing, live=live)
+    monkeypatch.setattr(features, "modules", modules.get)
+    return SimpleNamespace(routing=routing, urls=urls)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +278,7 @@ def test_an_application_that_hides_its_routes_is_named(asgi, shop_modules):
     ],
 )
 def test_the_routes_of_a_feature_are_in_the_application(asgi, shop_modules, routes, found):
-    asgi(OriginGate(URLRouter(routes)))
+    asgi(OriginCheck(URLRouter(routes)))
     assert ids(installation.check_application()) == found
 
 
@@ -289,7 +292,7 @@ def test_the_routes_of_a_feature_are_in_the_application(asgi, shop_modules, rout
     ],
 )
 def test_the_live_page_of_a_feature_is_at_its_address(settings, monkeypatch, shop_modules, before, is_there, found):
-    urlpatterns = [*before, *(shop_modules.live.urlpatterns if is_there else [])]
+    urlpatterns = [*before, *(shop_modules.urls.urlpatterns if is_there else [])]
     monkeypatch.setitem(globals(), "urlpatterns", urlpatterns)
     settings.ROOT_URLCONF = __name__
     assert ids(installation.check_live_pages()) == found
@@ -340,7 +343,7 @@ SIGN_IN = path("sign-in/", sign_in, name="sign_in")
     ],
 )
 def test_there_is_a_login_page(settings, monkeypatch, shop_modules, login_url, urlpatterns, found):
-    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
+    shop_modules.urls.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
     monkeypatch.setitem(globals(), "urlpatterns", urlpatterns)
     settings.ROOT_URLCONF, settings.LOGIN_URL = __name__, login_url
     assert ids(installation.check_login_page()) == found
@@ -351,7 +354,7 @@ def test_there_is_a_login_page(settings, monkeypatch, shop_modules, login_url, u
     [("sign_in", []), ("/site/sign-in/", []), ("/site/login/", ["common.W006"]), ("/login-of-another-site/", [])],
 )
 def test_there_is_a_login_page_below_a_prefix(settings, monkeypatch, shop_modules, login_url, found):
-    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
+    shop_modules.urls.urlpatterns = [path("shop/<slug:shop_id>/", login_required(shop_page))]
     monkeypatch.setitem(globals(), "urlpatterns", [SIGN_IN])
     settings.ROOT_URLCONF, settings.LOGIN_URL = __name__, login_url
     with override_script_prefix("/site/"):
@@ -360,7 +363,7 @@ def test_there_is_a_login_page_below_a_prefix(settings, monkeypatch, shop_module
 
 @pytest.mark.parametrize("guard", [lambda view: view, login_required(login_url="/elsewhere/"), staff_member_required])
 def test_a_page_that_asks_for_no_sign_in_needs_no_login_page(settings, shop_modules, guard):
-    shop_modules.live.urlpatterns = [path("shop/<slug:shop_id>/", guard(shop_page))]
+    shop_modules.urls.urlpatterns = [path("shop/<slug:shop_id>/", guard(shop_page))]
     settings.LOGIN_URL = "/nowhere/"
     assert installation.check_login_page() == []
 
@@ -368,7 +371,7 @@ def test_a_page_that_asks_for_no_sign_in_needs_no_login_page(settings, shop_modu
 # common.E011 and common.E012
 
 
-def test_a_file_that_hides_one_of_the_common_part_is_named(shop, monkeypatch):
+def test_a_file_that_shadows_one_of_the_common_part_is_named(shop, monkeypatch):
     monkeypatch.chdir(shop.app.path)
     shop("", "shop/css/site.css")
     shop("", "js/services/other.js")
@@ -380,7 +383,7 @@ def test_a_file_that_hides_one_of_the_common_part_is_named(shop, monkeypatch):
     assert error.hint.startswith("Move static/js/services/websocket.js to a path of its own, such as static/myapp/")
 
 
-def test_a_file_that_the_common_part_hides_is_named(shop, monkeypatch):
+def test_a_file_that_the_common_part_shadows_is_named(shop, monkeypatch):
     monkeypatch.chdir(shop.app.path)
     shop("", "js/services/websocket.js")
     monkeypatch.setattr(static_files.finders, "get_finders", lambda: reversed([*get_finders()]))
@@ -389,7 +392,7 @@ def test_a_file_that_the_common_part_hides_is_named(shop, monkeypatch):
     assert error.hint.startswith("Move static/js/services/websocket.js to a path of its own")
 
 
-def test_a_folder_that_is_listed_twice_hides_nothing(settings):
+def test_a_folder_that_is_listed_twice_shadows_nothing(settings):
     settings.STATICFILES_DIRS = [static_files.STATIC]
     assert static_files.check_static_files() == []
 
@@ -397,6 +400,103 @@ def test_a_folder_that_is_listed_twice_hides_nothing(settings):
 def test_without_a_finder_for_apps_that_is_said_once(settings):
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
     assert ids(static_files.check_static_files()) == ["common.E012"]
+
+
+# common.E013 and common.E014
+
+
+class PlaceOrder(Message):
+    pass
+
+
+class OrderPlaced(Message):
+    pass
+
+
+class Priced(Message, abstract=True):
+    pass
+
+
+@pytest.fixture
+def shop_contract(shop, shop_modules, monkeypatch):
+    """The messages and the route of apps.shop; its service is to be written."""
+    messages = SimpleNamespace(__name__=__name__, Message=Message, placed=OrderPlaced, place=PlaceOrder, priced=Priced)
+    modules = {"routing": {"apps.shop": shop_modules.routing}, "messages": {"apps.shop": messages}}
+    monkeypatch.setattr(contract, "modules", modules.get)
+
+    def write(source):
+        shop(source, "shop/js/services/shop_websocket.js")
+        return shop.app
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ("/** @typedef {{ type: 'order_placed' }} OrderPlaced */ send('place_order')", []),
+        ('send("place_order"); on(`order_placed`)', []),
+        ("send('place_order')", ["order_placed"]),
+        ("send('place_orders')", ["order_placed", "place_order"]),
+    ],
+)
+def test_a_service_names_each_message_of_its_feature(shop_contract, source, missing):
+    errors = contract.check_service_messages([shop_contract(source)])
+    assert ids(errors) == ["common.E014"] * len(missing)
+    assert [error.hint.split("'")[1] for error in errors] == missing
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "found"),
+    [
+        ("/ws/shop/", []),
+        ("/ws/shop/?token=1", []),
+        ("/ws/guide/lobby/", ["common.E013"]),  # another feature's
+        ("/ws/nowhere/", []),  # nobody's: common.E003
+    ],
+)
+def test_a_service_connects_to_a_route_of_its_feature(shop_contract, shop_modules, asgi, endpoint, found):
+    asgi(OriginCheck(URLRouter([*shop_modules.routing.websocket_urlpatterns, *ROUTES])))
+    app = shop_contract(f"super({{ endpoint: '{endpoint}' }})")
+    assert ids(contract.check_service_paths([app])) == found
+
+
+# common.E015
+
+TEMPLATES = {
+    "base.html": "<head>{% load websockets %}{% import_map %}{% block head %}{% endblock %}</head>",
+    "without.html": "<head>{% block head %}{% endblock %}</head>",
+    "after.html": "<head>{% block head %}{% endblock %}{% load websockets %}{% import_map %}</head>",
+    "in_block.html": "<head>{% block head %}{% load websockets %}{% import_map %}{% endblock %}</head>",
+    "head.html": "{% load websockets %}{% import_map %}",
+    "includes.html": "<head>{% if user %}{% include 'head.html' %}{% endif %}{% block head %}{% endblock %}</head>",
+    "between.html": "{% extends 'without.html' %}",
+}
+SCRIPT = '{% block head %}<script type="module" src="x.js"></script>{% endblock %}'
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        ("{% extends 'base.html' %}" + SCRIPT, []),
+        ("{% extends 'includes.html' %}" + SCRIPT, []),
+        ("{% extends 'without.html' %}" + SCRIPT, ["common.E015"]),
+        ("{% extends 'between.html' %}" + SCRIPT, ["common.E015"]),
+        ("{% extends 'after.html' %}" + SCRIPT, ["common.E015"]),
+        ("{% extends 'in_block.html' %}" + SCRIPT, ["common.E015"]),
+        ("{% extends 'in_block.html' %}" + SCRIPT.replace("<", "{{ block.super }}<", 1), []),
+        ("{% extends 'without.html' %}{% block head %}no script{% endblock %}", []),
+        ("{% extends name %}" + SCRIPT, []),  # known only when it is rendered
+        ("{% extends 'nowhere.html' %}" + SCRIPT, []),  # Django says so by itself
+        (SCRIPT, []),  # a partial
+    ],
+)
+def test_the_base_template_of_a_page_has_an_import_map(settings, page, found):
+    loader = ("django.template.loaders.locmem.Loader", {**TEMPLATES, "page.html": page})
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "APP_DIRS": False, "DIRS": [], "OPTIONS": {"loaders": [loader]}}]
+    errors = base_templates.check_page("page.html")
+    assert ids(errors) == found
+    assert all("{% load websockets %}{% import_map %}" in error.hint for error in errors)
 
 
 # common.W001 to common.W003
@@ -425,7 +525,7 @@ def test_any_host_means_any_page(settings, hosts, found):
     [
         (lambda router: router, ["common.W003"]),
         (lambda router: OriginValidator(router, ["*"]), ["common.W003"]),
-        (OriginGate, []),
+        (OriginCheck, []),
         (AllowedHostsOriginValidator, []),
     ],
 )

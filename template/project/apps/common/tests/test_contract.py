@@ -1,9 +1,9 @@
 import pytest
 
+from apps.common.testing import connect
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.handlers import find_handlers
+from apps.common.websockets.connection.handlers import find_handlers
 from apps.common.websockets.messages import RESERVED_TYPES, Message, MessageError
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, serve
 
@@ -104,7 +104,7 @@ def test_a_subclass_inherits_handlers():
 
 @pytest.mark.parametrize("reserved", sorted(RESERVED_TYPES))
 def test_a_message_cannot_take_a_type_of_the_protocol(reserved):
-    with pytest.raises(TypeError, match=f"{reserved!r}, a frame of the protocol; rename it"):
+    with pytest.raises(TypeError, match=f"{reserved!r}, which is reserved; rename it"):
         type(reserved.capitalize(), (Message,), {})
 
 
@@ -115,8 +115,8 @@ def test_a_type_is_the_class_name_in_snake_case():
 async def test_an_answer_has_the_ref_of_its_request():
     async with page() as one:
         await one.send_text('{"type": "place_order", "ref": "a-1", "data": {"text": "tea", "count": 2}}')
-        frame = await one.next_frame("the answer")
-        frame = frame if frame["type"] != "welcome" else await one.next_frame("the answer")
+        frame = await one.next_message("the answer")
+        frame = frame if frame["type"] != "welcome" else await one.next_message("the answer")
         assert frame == {"type": "place_order_result", "ref": "a-1", "data": {"number": 2}}
 
 

@@ -8,9 +8,9 @@ from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.db import connections as databases
 
-from apps.common.websockets import registry
+from apps.common.testing import connect
 from apps.common.websockets.messages import Message
-from apps.common.websockets.testing import connect
+from apps.common.websockets.process import registry
 
 from .serving import PATH, PublicConsumer, serve
 from .wire import until
@@ -70,6 +70,7 @@ def _file_database(tmp_path, django_db_blocker):
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": tmp_path / "db.sqlite3",
         "CONN_MAX_AGE": None,
+        "OPTIONS": {},  # the default's may be another database's
     }
     with django_db_blocker.unblock():
         yield
@@ -86,16 +87,16 @@ def asking():
 
 
 async def test_a_broken_connection_costs_one_request(asking):
-    async with connect(PATH, application=asking) as page:
-        assert (await page.request("ask"))["data"] == {"number": 42}
+    async with connect(PATH, application=asking, raise_exceptions=False) as client:
+        assert (await client.request("ask"))["data"] == {"number": 42}
         await in_orm_thread(break_connection)
-        assert (await page.request("ask"))["data"]["code"] == "internal_error"
-        assert (await page.request("ask"))["data"] == {"number": 42}
+        assert (await client.request("ask"))["data"]["code"] == "internal_error"
+        assert (await client.request("ask"))["data"] == {"number": 42}
         await in_orm_thread(lambda: databases["file"].close())
 
 
 async def test_a_connection_that_is_too_old_is_closed_by_the_sweep(asking, monkeypatch):
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
     swept = asyncio.Event()
     loop = asyncio.get_running_loop()
     close = registry.close_old_connections
@@ -105,8 +106,8 @@ async def test_a_connection_that_is_too_old_is_closed_by_the_sweep(asking, monke
         loop.call_soon_threadsafe(swept.set)
 
     monkeypatch.setattr(registry, "close_old_connections", close_and_tell)
-    async with connect(PATH, application=asking) as page:
-        await page.request("ask")
+    async with connect(PATH, application=asking) as client:
+        await client.request("ask")
         swept.clear()
         await asyncio.wait_for(swept.wait(), 5)
         assert await in_orm_thread(lambda: databases["file"].connection is not None)
@@ -115,7 +116,7 @@ async def test_a_connection_that_is_too_old_is_closed_by_the_sweep(asking, monke
             swept.clear()
             await asyncio.wait_for(swept.wait(), 5)
         assert await in_orm_thread(lambda: databases["file"].connection is None)
-        assert (await page.request("ask"))["data"] == {"number": 42}
+        assert (await client.request("ask"))["data"] == {"number": 42}
         await in_orm_thread(lambda: databases["file"].close())
 
 

@@ -21,12 +21,12 @@ def test_apps_are_found_in_order_of_name():
 
 @pytest.mark.parametrize("listed", ["apps.users", "apps.users.apps.UsersConfig", "users", "users.apps.UsersConfig"])
 def test_an_app_that_is_listed_is_left_out(listed):
-    assert features.local_apps(besides=["apps.common", listed]) == ["apps.orders"]
+    assert features.local_apps(already_installed=["apps.common", listed]) == ["apps.orders"]
 
 
 @pytest.mark.parametrize("listed", ["apps.user", "apps.users2", "user", "users2", "my_project.users"])
 def test_an_app_of_another_name_is_not_it(listed):
-    assert features.local_apps(besides=[listed]) == ["apps.orders", "apps.users"]
+    assert features.local_apps(already_installed=[listed]) == ["apps.orders", "apps.users"]
 
 
 def test_modules_are_those_of_installed_apps():

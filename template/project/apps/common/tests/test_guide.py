@@ -1,9 +1,9 @@
 from channels.routing import URLRouter
 from django.urls import re_path
 
+from apps.common.testing import connect
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.sessions import SessionAuth
-from apps.common.websockets.testing import connect
 
 
 # fmt: off
@@ -60,31 +60,31 @@ def application(consumer=YourFeatureConsumer):
 
 
 async def test_an_action_is_answered(user):
-    async with connect("/ws/your-feature/7/", user, application=application()) as page:
-        await page.send("your_action", text="tea")
-        await page.assert_broadcast("action_result", done={"text": "tea"})
+    async with connect("/ws/your-feature/7/", user, application=application()) as client:
+        await client.send("your_action", text="tea")
+        await client.assert_broadcast("action_result", done={"text": "tea"})
 
 
 async def test_an_update_reaches_the_group_and_no_other(user, other_user):
     served = application()
     async with (
-        connect("/ws/your-feature/7/", user, application=served) as page,
+        connect("/ws/your-feature/7/", user, application=served) as client,
         connect("/ws/your-feature/7/", other_user, application=served) as neighbour,
         connect("/ws/your-feature/8/", other_user, application=served) as stranger,
     ):
-        await page.send("your_action", text="tea")
-        await page.assert_broadcast("status_update", by="ann")
+        await client.send("your_action", text="tea")
+        await client.assert_broadcast("status_update", by="ann")
         await neighbour.assert_broadcast("status_update", by="ann")
         await stranger.assert_silent()
 
 
 async def test_the_base_brings_broadcast_message_along(user):
-    async with connect("/ws/your-feature/7/", user, application=application(WithoutBroadcastMessage)) as page:
-        await page.send("your_action", text="tea")
-        await page.assert_broadcast("status_update", by="ann")
+    async with connect("/ws/your-feature/7/", user, application=application(WithoutBroadcastMessage)) as client:
+        await client.send("your_action", text="tea")
+        await client.assert_broadcast("status_update", by="ann")
 
 
 async def test_a_frame_that_it_does_not_know_changes_nothing(user):
-    async with connect("/ws/your-feature/7/", user, application=application()) as page:
-        await page.send("unheard_of")
-        await page.assert_silent()
+    async with connect("/ws/your-feature/7/", user, application=application()) as client:
+        await client.send("unheard_of")
+        await client.assert_silent()

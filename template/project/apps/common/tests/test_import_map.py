@@ -6,8 +6,9 @@ import re
 import pytest
 from django.template import Context, Template
 from django.test import RequestFactory
+from django.utils.translation import override
 
-from apps.common.templatetags import import_map
+from apps.common.templatetags import websockets
 
 BASE = "js/services/websocket.js"
 
@@ -26,26 +27,26 @@ def modules(tmp_path, settings):
 
 
 def render(**context):
-    return Template("{% load import_map %}{% import_map %}").render(Context(context))
+    return Template("{% load websockets %}{% import_map %}").render(Context(context))
 
 
 @pytest.mark.parametrize("static_url", ["/static/", "/assets/", "/static/v2/", "https://cdn.example.com/v2/static/"])
 def test_every_name_of_a_module_leads_to_its_address(settings, static_url):
     settings.STATIC_URL = static_url
-    imports = import_map.imports(static_url)
+    imports = websockets.imports(static_url)
     assert imports[f"/static/{BASE}"] == static_url + BASE
     assert imports[static_url + BASE] == static_url + BASE
 
 
 def test_an_absolute_import_of_a_cdns_module_leads_to_the_cdn(settings):
     settings.STATIC_URL = "https://cdn.example.com/v2/static/"
-    imports = import_map.imports(settings.STATIC_URL)
+    imports = websockets.imports(settings.STATIC_URL)
     assert imports[f"https://cdn.example.com/static/{BASE}"] == settings.STATIC_URL + BASE
 
 
 def test_what_is_no_module_is_found_by_its_prefix(settings):
     settings.STATIC_URL = "https://cdn.example.com/v2/static/"
-    imports = import_map.imports(settings.STATIC_URL)
+    imports = websockets.imports(settings.STATIC_URL)
     prefixes = {name: address for name, address in imports.items() if name.endswith("/")}
     assert prefixes == dict.fromkeys(
         ["/static/", "https://cdn.example.com/static/", settings.STATIC_URL], settings.STATIC_URL
@@ -54,13 +55,13 @@ def test_what_is_no_module_is_found_by_its_prefix(settings):
 
 def test_a_name_in_need_of_quotes_is_quoted_on_both_sides(modules):
     modules("a b/é#.js")
-    assert import_map.imports("/static/")["/static/a%20b/%C3%A9%23.js"] == "/static/a%20b/%C3%A9%23.js"
+    assert websockets.imports("/static/")["/static/a%20b/%C3%A9%23.js"] == "/static/a%20b/%C3%A9%23.js"
 
 
 def test_lists_modules_alone(modules):
     modules("one.js", "two.mjs", "style.css", "admin/three.js")
-    assert {"one.js", "two.mjs"} <= set(import_map.modules())
-    assert not {"style.css", "admin/three.js", "admin/js/core.js"} & set(import_map.modules())
+    assert {"one.js", "two.mjs"} <= set(websockets.modules())
+    assert not {"style.css", "admin/three.js", "admin/js/core.js"} & set(websockets.modules())
 
 
 def test_no_address_ends_the_script(settings):
@@ -98,8 +99,15 @@ def test_asks_for_a_nonce_that_is_false_until_it_is_used():
 @pytest.mark.parametrize(("debug", "sees_the_new_one"), [(True, True), (False, False)])
 def test_is_read_once_where_debug_is_off(modules, settings, debug, sees_the_new_one):
     settings.DEBUG = debug
-    import_map.render_once.cache_clear()
+    websockets.render_once.cache_clear()
     render()
     modules("new.js")
     assert ("/static/new.js" in render()) == sees_the_new_one
-    import_map.render_once.cache_clear()
+    websockets.render_once.cache_clear()
+
+
+def test_the_connection_status_has_its_texts_in_the_language_of_the_page():
+    template = Template("{% load websockets %}{% connection_status %}")
+    with override("en"):
+        assert ' data-connected="Connected"' in template.render(Context())
+        assert ' data-wait="next attempt in {n} s"' in template.render(Context())

@@ -2,12 +2,12 @@ import asyncio
 
 import pytest
 
-from apps.common.websockets.inbox import Inbox
+from apps.common.websockets.connection.inbox import Inbox
 
 from .wire import DISCONNECT, Wire, text, until
 
 
-class Desk:
+class InboxHarness:
     """Handles what its inbox hands on, with a way to make it wait."""
 
     def __init__(self, *messages, limit: int = 10) -> None:
@@ -40,8 +40,8 @@ class Desk:
         return asyncio.create_task(self.inbox.run())
 
 
-def desk(*values, **options) -> Desk:
-    return Desk(*map(text, values), **options)
+def harness(*values, **options) -> InboxHarness:
+    return InboxHarness(*map(text, values), **options)
 
 
 async def finish(running: asyncio.Task):
@@ -49,7 +49,7 @@ async def finish(running: asyncio.Task):
 
 
 async def test_quick_items_need_no_second_task():
-    one = desk("a", "ping", "b")
+    one = harness("a", "ping", "b")
     one.wire.push(DISCONNECT)
     tasks = len(asyncio.all_tasks())
     assert await one.inbox.run() == DISCONNECT
@@ -58,7 +58,7 @@ async def test_quick_items_need_no_second_task():
 
 
 async def test_items_are_handled_in_order_behind_a_slow_one():
-    one = desk("slow", "a", "ping", "b")
+    one = harness("slow", "a", "ping", "b")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
@@ -70,7 +70,7 @@ async def test_items_are_handled_in_order_behind_a_slow_one():
 
 
 async def test_everything_is_sorted_while_a_handler_waits():
-    one = desk("slow", "ping", "a")
+    one = harness("slow", "ping", "a")
     running = one.start()
     await until(lambda: one.sorted == ["slow", "ping", "a"])
     assert one.handled == []
@@ -79,7 +79,7 @@ async def test_everything_is_sorted_while_a_handler_waits():
 
 
 async def test_it_is_full_when_as_many_wait_as_may():
-    one = desk("slow", "a", limit=2)
+    one = harness("slow", "a", limit=2)
     running = one.start()
     await until(lambda: len(one.sorted) == 2)
     assert not one.inbox.is_full
@@ -91,7 +91,7 @@ async def test_it_is_full_when_as_many_wait_as_may():
 
 
 async def test_the_end_cancels_the_handler_and_no_more():
-    one = desk("slow", "a")
+    one = harness("slow", "a")
     one.wire.push(DISCONNECT)
     running = one.start()
     assert await finish(running) == DISCONNECT
@@ -99,7 +99,7 @@ async def test_the_end_cancels_the_handler_and_no_more():
 
 
 async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behind():
-    one = desk("stubborn")
+    one = harness("stubborn")
     one.wire.push(DISCONNECT)
     running = one.start()
     await finish(running)
@@ -108,7 +108,7 @@ async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behin
 
 @pytest.mark.parametrize("values", [[], ["a"], ["a", "b"]])
 async def test_the_end_may_come_together_with_what_wakes_it(values):
-    one = desk("slow")
+    one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
@@ -120,7 +120,7 @@ async def test_the_end_may_come_together_with_what_wakes_it(values):
 
 
 async def test_the_end_may_come_together_with_the_end_of_a_handler():
-    one = desk("slow")
+    one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
@@ -131,7 +131,7 @@ async def test_the_end_may_come_together_with_the_end_of_a_handler():
 
 @pytest.mark.parametrize("values", [["slow"], ["slow", "a"], []])
 async def test_who_cancels_it_from_outside_is_obeyed(values):
-    one = desk(*values)
+    one = harness(*values)
     tasks = asyncio.all_tasks()
     running = one.start()
     await until(lambda: len(one.sorted) == len(values))
@@ -142,7 +142,7 @@ async def test_who_cancels_it_from_outside_is_obeyed(values):
 
 
 async def test_who_cancels_it_at_the_very_end_is_obeyed_too():
-    one = desk("slow")
+    one = harness("slow")
     running = one.start()
     await asyncio.wait_for(one.busy.wait(), 5)
     one.wire.push(DISCONNECT)
@@ -154,14 +154,14 @@ async def test_who_cancels_it_at_the_very_end_is_obeyed_too():
 
 @pytest.mark.parametrize("values", [["broken"], ["slow", "broken"], ["slow", "a", "broken", "b"]])
 async def test_what_fails_in_reading_ends_it(values):
-    one = desk(*values)
+    one = harness(*values)
     with pytest.raises(ValueError, match="broken"):
         await finish(one.start())
     assert one.handled == []
 
 
 async def test_what_fails_in_reading_ends_it_while_it_waits_for_a_message():
-    one = desk("slow")
+    one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
     one.gate.set()
@@ -172,7 +172,7 @@ async def test_what_fails_in_reading_ends_it_while_it_waits_for_a_message():
 
 
 async def test_what_a_handler_raises_ends_it():
-    one = desk("a")
+    one = harness("a")
     one.handle = None
     one.inbox = Inbox(one.wire.receive, one.sort, _fail, 1)
     with pytest.raises(ZeroDivisionError):

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
+from apps.common.testing import connect
 from apps.common.websockets.messages import Message
-from apps.common.websockets.testing import connect
 
 from .serving import PATH, PublicConsumer, connections, serve
 
@@ -30,8 +30,8 @@ def frame(data: str, type: str = "weigh") -> str:
     return f'{{"type": "{type}", "data": {data}}}'
 
 
-def page(**attributes):
-    return connect(PATH, application=serve(ScaleConsumer, **attributes))
+def page(raise_exceptions=True, **attributes):
+    return connect(PATH, application=serve(ScaleConsumer, **attributes), raise_exceptions=raise_exceptions)
 
 
 async def assert_works(one) -> None:
@@ -101,7 +101,7 @@ async def test_size_is_counted_in_bytes(letter):
         await one.assert_error("invalid_message")
         await one.send_text(f'"{exceeds}"')
         refusal = await one.assert_error("too_large")
-        assert refusal["data"]["message"] == "a frame may have 1000 bytes"
+        assert refusal["data"]["message"] == "a message may have 1000 bytes"
         await assert_works(one)
 
 
@@ -162,7 +162,7 @@ async def test_who_floods_is_closed():
         for _ in range(7):
             await one.send_text('{"type": "ping"}')
         await one.assert_closed(4429)
-        assert [each["type"] for each in one.frames] == ["welcome", *["pong"] * 3, *["error"] * 3]
+        assert [each["type"] for each in one.messages] == ["welcome", *["pong"] * 3, *["error"] * 3]
 
 
 async def test_a_flood_of_nonsense_counts_too():
@@ -173,7 +173,7 @@ async def test_a_flood_of_nonsense_counts_too():
 
 
 async def test_a_handler_that_raised_is_logged_with_what_the_page_is_told(caplog):
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         answer = await one.request("explode")
         assert answer["data"]["code"] == "internal_error"
         [incident] = re.findall(r"incident (\w+)", answer["data"]["message"])
@@ -192,5 +192,5 @@ async def test_a_validation_error_does_not_repeat_what_was_sent():
 
 def _pass_time(seconds: float) -> None:
     [connection] = connections()
-    now = connection._clock
-    connection._clock = lambda: now() + seconds
+    now = connection._dispatcher._clock
+    connection._dispatcher._clock = lambda: now() + seconds

@@ -1,4 +1,4 @@
-from apps.common.websockets.limits import TokenBucket
+from apps.common.websockets.connection.rate_limit import TokenBucket
 
 
 def test_a_burst_passes_at_once_and_no_more():

@@ -11,13 +11,13 @@ from django.templatetags.static import static
 from django.test import Client
 from django.urls import re_path
 
-from apps.common.websockets import metrics
+from apps.common.testing import connect
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.sessions import SessionAuth
-from apps.common.websockets.testing import connect
+from apps.common.websockets.process import metrics
+from apps.common.websockets.process.registry import get_registry
 
 
 class Tick(Message):
@@ -40,13 +40,13 @@ def test_a_process_is_healthy_and_ready(client):
 
 
 async def test_draining_tells_pages_and_the_load_balancer(monkeypatch):
-    monkeypatch.setattr("apps.common.websockets.registry.gethostname", lambda: "this")
+    monkeypatch.setattr("apps.common.websockets.process.registry.gethostname", lambda: "this")
     async with connect("/ticks/", application=APPLICATION) as page:
-        get_registry().obey({"drain": "30", "host": "that"})
+        get_registry().handle_command({"drain": "30", "host": "that"})
         await page.assert_silent()
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 200
-        get_registry().obey({"drain": "30", "host": "this"})
-        told = await page.next_frame("draining", lambda frame: frame["type"] == "draining")
+        get_registry().handle_command({"drain": "30", "host": "this"})
+        told = await page.next_message("draining", lambda frame: frame["type"] == "draining")
         assert told["data"] == {"within": 30}
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 503
 
@@ -83,7 +83,7 @@ async def test_counts_what_was_sent_refused_and_replayed(settings):
     settings.METRICS_TOKEN = "secret"
     before = metrics.counts()
     async with connect("/ticks/", application=APPLICATION) as page:
-        greeting = await page.next_frame("welcome")
+        greeting = await page.next_message("welcome")
         await abroadcast("ticks", Tick(n=1))
         await page.assert_broadcast("tick", n=1)
         await page.send("nonsense")
@@ -98,7 +98,7 @@ async def test_counts_what_was_sent_refused_and_replayed(settings):
         await page.assert_silent()
     after = metrics.counts()
     changed = {name: after[name] - before[name] for name in after if after[name] != before[name]}
-    assert changed == {"sent": 1, "refused_frames": 1, "replayed": 1, "replays_refused": 1}
+    assert changed == {"sent": 1, "refused_messages": 1, "replayed": 1, "replays_refused": 1}
 
 
 def test_a_mistyped_count_is_refused():

@@ -5,12 +5,12 @@ import pytest
 from channels.exceptions import DenyConnection, StopConsumer
 from channels.layers import get_channel_layer
 
+from apps.common.testing import connect
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message, MessageError
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.testing import connect
+from apps.common.websockets.process.registry import get_registry
 
-from .serving import PATH, PublicConsumer, connections, members, serve
+from .serving import PATH, PublicConsumer, consumers, members, serve
 from .wire import CONNECT, DISCONNECT, Wire, text
 
 REQUESTS = 100
@@ -105,14 +105,14 @@ def log():
     return LOG
 
 
-def page(**attributes):
-    return connect(PATH, application=serve(QueueConsumer, **attributes))
+def page(raise_exceptions=True, **attributes):
+    return connect(PATH, application=serve(QueueConsumer, **attributes), raise_exceptions=raise_exceptions)
 
 
 async def slow_page(one, type="slow", **data):
     """Sends something slow; returns the consumer when its handler waits."""
     await one.send(type, **data)
-    [consumer] = connections()
+    [consumer] = consumers()
     await asyncio.wait_for(consumer.waiting.wait(), 5)
     return consumer
 
@@ -131,7 +131,7 @@ async def test_a_hundred_requests_are_answered_in_order():
         for n in range(REQUESTS):
             await one.send("slow" if n % 3 == 1 else "fast", n=n)
         await one.assert_broadcast("done", n=0)
-        [consumer] = connections()
+        [consumer] = consumers()
         consumer.gate.set()
         answers = [(await one.assert_broadcast("done"))["data"]["n"] for _ in range(1, REQUESTS)]
         assert answers == list(range(1, REQUESTS))
@@ -162,7 +162,7 @@ async def test_a_broadcast_does_not_wait_for_a_handler():
 async def test_an_event_of_the_channel_layer_does_not_wait_for_a_handler():
     async with page() as one:
         await slow_page(one, n=1)
-        await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Done(n=8).frame()})
+        await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Done(n=8).to_wire()})
         await one.assert_broadcast("done", n=8)
 
 
@@ -191,14 +191,14 @@ async def test_a_handler_may_limit_its_time():
 
 
 async def test_a_handler_may_do_things_at_once():
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         for _ in range(2):
             assert (await one.request("parallel", fails=False))["type"] == "done"
             assert (await one.request("parallel", fails=True))["data"]["code"] == "internal_error"
 
 
 async def test_a_handler_whose_own_task_is_cancelled_has_failed_and_no_more():
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         assert (await one.request("leave_me"))["data"]["code"] == "internal_error"
         assert (await one.request("fast", n=1))["data"] == {"n": 1}
 
@@ -280,13 +280,11 @@ class HalfwayConsumer(QueueConsumer):
 
 @pytest.mark.parametrize(
     ("failure", "code", "logged"),
-    [(ValueError(), 1011, True), (DenyConnection(), None, False), (StopConsumer(), None, False)],
+    [(ValueError(), 1011, True), (DenyConnection(), 1000, False), (StopConsumer(), 1000, False)],
 )
 async def test_a_connect_that_fails_half_way_is_undone(log, caplog, failure, code, logged):
-    async with connect(PATH, application=serve(HalfwayConsumer, failure=failure)) as one:
-        await one.next_frame("the greeting")
-        event = await one._receive("the close")
-        assert (event["type"], event.get("code")) == ("websocket.close", code)
+    async with connect(PATH, application=serve(HalfwayConsumer, failure=failure), raise_exceptions=False) as one:
+        await one.assert_closed(code)
         await one.drop(1006)
     assert (members("room"), members("hall"), get_registry().connections, log) == (0, 0, {}, [1006])
     assert ("HalfwayConsumer.connect() failed" in caplog.text) is logged
@@ -316,7 +314,7 @@ class ThrowingConsumer(PublicConsumer):
 
 
 async def test_a_disconnect_that_fails_is_logged(caplog):
-    async with connect(PATH, application=serve(ThrowingConsumer)) as one:
+    async with connect(PATH, application=serve(ThrowingConsumer), raise_exceptions=False) as one:
         await one.assert_silent()
     assert "ThrowingConsumer.disconnect() failed" in caplog.text
     assert members() == 0

@@ -6,12 +6,12 @@ import pytest
 import pytest_asyncio
 from django.core.exceptions import SynchronousOnlyOperation
 
-from apps.common.websockets import metrics
+from apps.common.testing import Client, connect
 from apps.common.websockets.broadcast import abroadcast, broadcast, stream_position
-from apps.common.websockets.hub import get_hub
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process import metrics
+from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.streams import get_streams
-from apps.common.websockets.testing import Page, connect
 
 from .serving import PATH, PublicConsumer, serve
 
@@ -39,13 +39,13 @@ def page():
     return connect(PATH, application=serve(PublicConsumer))
 
 
-async def welcome(one: Page):
-    return (await one.next_frame("a welcome", lambda frame: frame["type"] == "welcome"))["data"]
+async def welcome(one: Client):
+    return (await one.next_message("a welcome", lambda frame: frame["type"] == "welcome"))["data"]
 
 
 async def test_who_connects_meanwhile_is_told_to_try_later(store):
     store.suspend()
-    pages = [Page(PATH, "", "http://testserver", serve(PublicConsumer)) for _ in range(10)]
+    pages = [Client(PATH, "", "http://testserver", serve(PublicConsumer)) for _ in range(10)]
     # All at the same time, within one page's deadline: nobody waits for another's attempt.
     await asyncio.gather(*(each.open() for each in pages))
     await asyncio.gather(*(each.assert_closed(1013) for each in pages))
@@ -67,14 +67,14 @@ async def test_a_failed_broadcast_is_counted_and_pages_are_told_afterwards(store
         assert metrics.counts()["failed_broadcasts"] == failed + 1
         assert "A broadcast to room failed" in caplog.text
         await abroadcast("room", Tick(n=2))
-        await one.next_frame("a resync", lambda frame: frame["type"] == "resync")
+        await one.next_message("a resync", lambda frame: frame["type"] == "resync")
         await abroadcast("room", Tick(n=3))
         await one.assert_broadcast("tick", n=3)
         assert metrics.counts()["resyncs"] == resyncs + 1
 
 
 async def test_what_was_broadcast_while_a_process_was_cut_off_reaches_its_pages(store):
-    mended = metrics.counts()["gaps_mended"]
+    mended = metrics.counts()["gaps_recovered"]
     async with page() as one:
         await welcome(one)
         get_streams()._sync.client_kill_filter(_type="pubsub")
@@ -83,7 +83,7 @@ async def test_what_was_broadcast_while_a_process_was_cut_off_reaches_its_pages(
         for n in range(3):
             await one.assert_broadcast("tick", n=n)
         await one.assert_silent()
-        assert metrics.counts()["gaps_mended"] == mended + 1
+        assert metrics.counts()["gaps_recovered"] == mended + 1
 
 
 async def test_a_position_that_is_not_known_is_no_failed_broadcast(store, caplog):
@@ -92,7 +92,7 @@ async def test_a_position_that_is_not_known_is_no_failed_broadcast(store, caplog
     assert await asyncio.to_thread(stream_position, "room") is None
     store.resume()
     assert metrics.counts()["failed_broadcasts"] == failed
-    assert "The position of room is not known" in caplog.text
+    assert "The position of room is unknown" in caplog.text
 
 
 async def test_who_broadcasts_from_async_code_is_told_the_other_name():

@@ -5,9 +5,9 @@ import weakref
 import pytest
 from channels.layers import get_channel_layer
 
-from apps.common.websockets import connection
-from apps.common.websockets.outbox import FRAME_BYTES, Outbox
-from apps.common.websockets.testing import connect
+from apps.common.testing import connect
+from apps.common.websockets.connection import subscriptions
+from apps.common.websockets.connection.outbox import OVERHEAD_BYTES, Outbox
 
 from .serving import PATH, PublicConsumer, connections, members, serve
 from .wire import CONNECT, DISCONNECT, Wire
@@ -92,7 +92,7 @@ async def test_a_close_waits_its_turn_and_is_the_last():
 
 @pytest.mark.parametrize(("count", "overflows"), [(4, 0), (5, 1), (9, 1)])
 async def test_more_than_the_limit_is_too_much(count, overflows):
-    owner = Owner(limit=4 * (FRAME_BYTES + 100))
+    owner = Owner(limit=4 * (OVERHEAD_BYTES + 100))
     owner.wire.stall()
     owner.write("at the server's", *["x" * 100] * count)
     assert owner.overflows == overflows
@@ -108,7 +108,7 @@ async def test_bytes_count_too():
 
 
 async def test_what_was_sent_counts_no_more():
-    owner = Owner(limit=4 * (FRAME_BYTES + 1))
+    owner = Owner(limit=4 * (OVERHEAD_BYTES + 1))
     for _ in range(3):
         owner.wire.stall()
         owner.write(*"abcde")
@@ -192,12 +192,12 @@ async def test_a_page_that_does_not_read_is_let_go_and_its_memory_comes_back(cap
     consumer, running = await open_on(wire, outbox_bytes=1_000)
     wire.stall()
     for _ in range(5):
-        consumer.write("x" * 500)
+        consumer._connection.write("x" * 500)
     await asyncio.wait_for(wire.transport.aborted.wait(), 5)
     assert members() == 0
     wire.push(DISCONNECT)
     await asyncio.wait_for(running, 5)
-    assert "reads too slowly" in caplog.text
+    assert "is too slow" in caplog.text
     ghost = weakref.ref(consumer)
     del consumer, running
     caplog.clear()
@@ -210,7 +210,7 @@ async def test_a_page_that_reads_again_in_time_is_told_to_come_back():
     consumer, running = await open_on(wire, outbox_bytes=1_000, close_seconds=60)
     wire.stall()
     for _ in range(5):
-        consumer.write("x" * 500)
+        consumer._connection.write("x" * 500)
     wire.resume()
     await wire.until_sent(3)
     assert wire.sent[2] == {"type": "websocket.close", "code": 1013}
@@ -223,7 +223,7 @@ async def test_a_close_that_does_not_get_through_cuts_the_page_off():
     wire = Wire(CONNECT)
     consumer, running = await open_on(wire)
     wire.stall()
-    consumer.write("x")
+    consumer._connection.write("x")
     await consumer.close(4000)
     assert wire.transport.aborted.is_set()
     wire.push(DISCONNECT)
@@ -238,7 +238,7 @@ async def test_a_slow_page_delays_no_other():
         wire.stall()
         for connection in connections():
             connection.write('{"type": "news"}')
-        await other.next_frame("the news", lambda each: each["type"] == "news")
+        await other.next_message("the news", lambda each: each["type"] == "news")
         assert members() == 2
     wire.resume()
     await wire.until_sent(3)
@@ -247,18 +247,18 @@ async def test_a_slow_page_delays_no_other():
 
 
 async def test_events_that_pile_up_behind_a_slow_handler_let_the_page_go(monkeypatch):
-    monkeypatch.setattr(connection, "MAX_EVENTS", 3)
+    monkeypatch.setattr(subscriptions, "MAX_EVENTS", 3)
 
-    class PonderingConsumer(PublicConsumer):
+    class SlowConsumer(PublicConsumer):
         async def broadcast_message(self, event):
             await asyncio.Event().wait()
 
-    async with connect(PATH, application=serve(PonderingConsumer)) as page:
-        await page.assert_silent()
+    async with connect(PATH, application=serve(SlowConsumer)) as client:
+        await client.assert_silent()
         await _broadcast(10)
-        await page.assert_closed(1013)
-        await page.reconnect()
-        await page.assert_silent()
+        await client.assert_closed(1013)
+        await client.reconnect()
+        await client.assert_silent()
 
 
 async def _broadcast(count: int) -> None:

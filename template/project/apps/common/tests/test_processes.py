@@ -15,7 +15,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import pytest
 from websockets.asyncio.client import connect
 
-from apps.common.testing import valkey
+from apps.common.tests import valkey
 
 PREPARE = """
 from django.contrib.auth import get_user_model

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 import pytest_asyncio
 
-from apps.common.websockets import streams as module
-from apps.common.websockets.redis_streams import RedisStreams
-from apps.common.websockets.streams import Position, StreamsUnavailable
+from apps.common.websockets.protocol import Position
+from apps.common.websockets.streams import base as module
+from apps.common.websockets.streams.base import StreamsUnavailable
+from apps.common.websockets.streams.redis import RedisStreams
 
 from .test_streams import body, heard
 from .wire import until
@@ -27,7 +28,7 @@ async def test_a_server_that_came_back_from_an_older_snapshot_has_another_epoch(
     later = streams.append("room", body(3))
     valkey_server.stop()
     valkey_server.start()
-    assert streams._sync.llen("websockets:{room}:frames") == 3
+    assert streams._sync.llen("websockets:{room}:messages") == 3
     assert streams.append("room", body(4)).epoch != later.epoch
     assert await streams.since("room", later) is None
 
@@ -44,7 +45,7 @@ async def test_what_could_not_be_published_is_told_by_another_epoch(streams, val
 
 async def test_a_listener_is_told_that_it_may_have_missed_something(streams, valkey_server):
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen("room", queue.put_nowait)
+    await streams.subscribe("room", queue.put_nowait)
     valkey_server.stop()
     valkey_server.start()
     assert await asyncio.wait_for(queue.get(), 5) is None
@@ -55,14 +56,14 @@ async def test_a_listener_is_told_that_it_may_have_missed_something(streams, val
 async def test_what_was_under_way_when_another_failed_hides_no_failure(streams, monkeypatch):
     before = await streams.aappend("room", body(0))
     asked, answer = asyncio.Event(), asyncio.Event()
-    append = streams._loop().scripts["append"]
+    append = streams._in_loop().scripts["append"]
 
     async def slow(*arguments):
         asked.set()
         await answer.wait()
         return await append(*arguments)
 
-    monkeypatch.setitem(streams._loop().scripts, "append", slow)
+    monkeypatch.setitem(streams._in_loop().scripts, "append", slow)
     under_way = asyncio.create_task(streams.aappend("room", body(1)))
     await asked.wait()
     streams._failure("room", module.StreamsUnavailable("lost"))
@@ -73,13 +74,13 @@ async def test_what_was_under_way_when_another_failed_hides_no_failure(streams, 
 
 
 async def test_history_is_kept_after_a_pause(streams, monkeypatch):
-    monkeypatch.setattr(module, "FRAME_SECONDS", 0.05)
+    monkeypatch.setattr(module, "MESSAGE_SECONDS", 0.05)
     monkeypatch.setattr(module, "MAX_BYTES", 1_000)
     for _ in range(3):
         for n in range(2):
             streams.append("room", body(n, padding=300))
-        await until(lambda: not streams._sync.exists("websockets:{room}:frames"))
-    monkeypatch.setattr(module, "FRAME_SECONDS", 60)
+        await until(lambda: not streams._sync.exists("websockets:{room}:messages"))
+    monkeypatch.setattr(module, "MESSAGE_SECONDS", 60)
     top = streams.append("room", body(0, padding=300))
     assert len(await streams.since("room", Position(top.epoch, top.seq - 1))) == 1
 
@@ -87,7 +88,7 @@ async def test_history_is_kept_after_a_pause(streams, monkeypatch):
 async def test_a_broadcast_that_is_too_large_to_keep_is_published_all_the_same(streams, monkeypatch):
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen("room", queue.put_nowait)
+    await streams.subscribe("room", queue.put_nowait)
     top = await streams.aappend("room", body(0, padding=300))
     assert await heard(queue, 1) == [1]
     assert await streams.since("room", Position(top.epoch, 0)) is None
@@ -95,9 +96,9 @@ async def test_a_broadcast_that_is_too_large_to_keep_is_published_all_the_same(s
 
 async def test_a_listener_that_fails_costs_no_other_its_broadcasts(streams, caplog):
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen_to_orders(lambda order: 1 / 0)
-    await streams.listen("room", queue.put_nowait)
-    assert await asyncio.to_thread(streams.tell, {"drain": "1", "host": "x"})
+    await streams.subscribe_control(lambda order: 1 / 0)
+    await streams.subscribe("room", queue.put_nowait)
+    assert await asyncio.to_thread(streams.publish_command, {"drain": "1", "host": "x"})
     await until(lambda: "ZeroDivisionError" in caplog.text)
     await streams.aappend("room", body(0))
     assert await heard(queue, 1) == [1]
@@ -105,7 +106,7 @@ async def test_a_listener_that_fails_costs_no_other_its_broadcasts(streams, capl
 
 async def test_a_message_that_cannot_be_read_makes_nobody_deaf(streams, caplog):
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen("room", queue.put_nowait)
+    await streams.subscribe("room", queue.put_nowait)
     streams._sync.publish("websockets:{room}:live", b"\xff")
     assert await asyncio.wait_for(queue.get(), 5) is None
     await streams.aappend("room", body(0))
@@ -120,31 +121,31 @@ async def test_a_storm_waits_for_its_turn(streams):
 @pytest.mark.parametrize("turns", range(8))
 async def test_one_may_come_while_the_last_one_leaves(turns, streams):
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen("room", queue.put_nowait)
-    leaving = asyncio.create_task(streams.unlisten("room"))
+    await streams.subscribe("room", queue.put_nowait)
+    leaving = asyncio.create_task(streams.unsubscribe("room"))
     for _ in range(turns):
         await asyncio.sleep(0)
-    await streams.listen("hall", queue.put_nowait)
+    await streams.subscribe("hall", queue.put_nowait)
     await leaving
     await streams.aappend("hall", body(0))
     assert await heard(queue, 1) == [1]
-    await streams.unlisten("hall")
-    await streams.listen("room", queue.put_nowait)
+    await streams.unsubscribe("hall")
+    await streams.subscribe("room", queue.put_nowait)
 
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_broadcast_under_way_is_finished_when_the_last_one_leaves(turns, streams):
-    await streams.listen("room", lambda broadcast: None)
+    await streams.subscribe("room", lambda broadcast: None)
     under_way = asyncio.create_task(streams.aappend("hall", body(0)))
     for _ in range(turns):
         await asyncio.sleep(0)
-    await streams.unlisten("room")
+    await streams.unsubscribe("room")
     assert (await under_way).seq == 1
 
 
 async def test_no_task_is_left_when_nobody_listens(streams):
     before = asyncio.all_tasks()
-    await streams.listen("room", lambda broadcast: None)
+    await streams.subscribe("room", lambda broadcast: None)
     assert {task.get_name() for task in asyncio.all_tasks() - before} == {"websocket streams"}
-    await streams.unlisten("room")
+    await streams.unsubscribe("room")
     assert asyncio.all_tasks() == before

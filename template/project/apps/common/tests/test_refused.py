@@ -5,14 +5,15 @@ import asyncio
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
+from apps.common.testing import Client, connect, sign_in
+from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast, abroadcast_to_user
-from apps.common.websockets.gate import OriginGate
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import CloseCode
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.streams import MemoryStreams, StreamsUnavailable
-from apps.common.websockets.testing import Page, connect, sign_in
+from apps.common.websockets.streams.base import StreamsUnavailable
+from apps.common.websockets.streams.memory import MemoryStreams
 
 from .serving import PATH, PublicConsumer, connections, members, serve
 from .test_access import set_password, sign_out
@@ -85,12 +86,12 @@ async def test_what_an_allowed_page_sends_is(bank, user):
 
 
 async def test_what_waits_when_the_page_is_signed_out_is_not_handled(bank, user):
-    async with connect(PATH, user, application=serve(bank)) as page:
-        await page.send("wait")
-        await page.send("pay")
-        await page.assert_alive()
-        await sign_out(page)
-        await page.assert_closed(3000)
+    async with connect(PATH, user, application=serve(bank)) as client:
+        await client.send("wait")
+        await client.send("pay")
+        await client.assert_alive()
+        await sign_out(client)
+        await client.assert_closed(3000)
         bank.is_open.set()
     assert bank.paid == []
 
@@ -104,42 +105,42 @@ async def test_a_logout_while_a_feature_prepares_to_connect_closes_the_page(user
             await answer.wait()
             await super().connect()
 
-    page = Page(PATH, await sign_in(user), "http://testserver", serve(SlowConsumer))
-    opening = asyncio.create_task(page.open())
+    client = Client(PATH, await sign_in(user), "http://testserver", serve(SlowConsumer))
+    opening = asyncio.create_task(client.open())
     await asyncio.wait_for(asked.wait(), 5)
-    await sign_out(page)
+    await sign_out(client)
     answer.set()
     with pytest.raises(AssertionError, match="refused the handshake"):
         await opening
-    await page.drop()
+    await client.drop()
 
 
 async def test_a_public_page_that_was_signed_out_gets_nothing_that_is_sent_to_the_user(user):
     served = serve(PublicConsumer)
-    async with connect(PATH, user, application=served) as page, connect(PATH, user, application=served) as thief:
-        await set_password(user, page)
-        await page.assert_closed(3000)
+    async with connect(PATH, user, application=served) as client, connect(PATH, user, application=served) as thief:
+        await set_password(user, client)
+        await client.assert_closed(3000)
         await thief.assert_closed(3000)
-        await page.reconnect()
+        await client.reconnect()
         await thief.reconnect()
         await abroadcast_to_user(user, News())
-        await page.assert_broadcast("news")
+        await client.assert_broadcast("news")
         await thief.assert_silent()
 
 
 async def test_what_is_sent_to_a_user_before_the_page_is_accepted_harms_nobody(user):
     asked, answer = asyncio.Event(), asyncio.Event()
 
-    class SlowDoorConsumer(PublicConsumer):
+    class SlowAccessConsumer(PublicConsumer):
         async def is_allowed(self):
             asked.set()
             await answer.wait()
             return True
 
     wire = StrictWire(CONNECT)
-    running = asyncio.create_task(SlowDoorConsumer()(scope_of(user), wire.receive, wire.send))
+    running = asyncio.create_task(SlowAccessConsumer()(scope_of(user), wire.receive, wire.send))
     await asyncio.wait_for(asked.wait(), 5)
-    get_registry().obey({"to_user": str(user.pk), "text": "{}"})
+    get_registry().handle_command({"to_user": str(user.pk), "text": "{}"})
     answer.set()
     assert [message["type"] for message in await wire.until_sent(2)] == ["websocket.accept", "websocket.send"]
     wire.push(DISCONNECT)
@@ -151,12 +152,12 @@ async def test_a_page_that_cannot_be_told_what_it_missed_holds_nothing(monkeypat
         raise StreamsUnavailable("away")
 
     monkeypatch.setattr(MemoryStreams, "since", since)
-    async with connect(f"{PATH}?epoch=a&seq=1", application=serve(PublicConsumer)) as page:
-        await page.assert_closed(1013)
+    async with connect(f"{PATH}?epoch=a&seq=1", application=serve(PublicConsumer)) as client:
+        await client.assert_closed(1013)
         [connection] = connections()
         assert members() == 0
         await abroadcast("room", News())
-        assert not connection._held
+        assert not connection.subscriptions._held
 
 
 @pytest.mark.parametrize("code", [code for code in CloseCode if code > 3000])
@@ -177,6 +178,6 @@ async def test_a_close_code_is_a_plain_integer(code):
 async def test_so_is_that_of_a_gate(origin, path):
     wire = Wire(CONNECT, DISCONNECT)
     headers = [(b"origin", origin.encode())] if origin else []
-    served = OriginGate(serve(PublicConsumer))
+    served = OriginCheck(serve(PublicConsumer))
     await served({"type": "websocket", "path": path, "headers": headers}, wire.receive, wire.send)
     assert type(wire.sent[-1]["code"]) is int

@@ -8,9 +8,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection as database
 
-from apps.common.websockets import registry, sessions
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.testing import Page, connect, sign_in
+from apps.common.testing import Client, connect, sign_in
+from apps.common.websockets.access import identity, sessions
+from apps.common.websockets.connection.connection import Connection
+from apps.common.websockets.process import registry
+from apps.common.websockets.process.registry import get_registry
 
 from .serving import PATH, PublicConsumer, connections, serve
 from .test_access import MembersConsumer
@@ -21,20 +23,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _fast_sweep(monkeypatch):
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
 
 
 @pytest.fixture
 def loads(monkeypatch):
     """Every list of sessions that was looked up."""
     loads = []
-    load = sessions.load_users
-    monkeypatch.setattr(sessions, "load_users", lambda keys: loads.append(keys) or load(keys))
+    load = registry.load_users
+    monkeypatch.setattr(registry, "load_users", lambda keys: loads.append(keys) or load(keys))
     return loads
 
 
-def page():
-    return connect(PATH, application=serve(PublicConsumer))
+def page(**options):
+    return connect(PATH, application=serve(PublicConsumer), **options)
 
 
 async def test_a_silent_connection_is_closed_and_another_is_not():
@@ -42,8 +44,8 @@ async def test_a_silent_connection_is_closed_and_another_is_not():
         await silent.assert_silent()
         await lively.assert_silent()
         one, other = connections()
-        one.heard_at -= one.silent_seconds + 1
-        other.heard_at -= other.silent_seconds - 10
+        one.last_message_at -= one.silent_seconds + 1
+        other.last_message_at -= other.silent_seconds - 10
         await silent.assert_closed(4408)
         await lively.assert_silent()
 
@@ -52,33 +54,33 @@ async def test_any_frame_breaks_the_silence():
     async with page() as one:
         await one.assert_silent()
         [connection] = connections()
-        connection.heard_at = 0
+        connection.last_message_at = 0
         await one.send_text("nonsense")
         await one.assert_error("invalid_json")
-        assert connection.heard_at > 0
+        assert connection.last_message_at > 0
 
 
-async def test_a_silent_connection_that_cannot_be_closed_is_not_tried_again_at_once():
+async def test_a_silent_connection_that_cannot_be_closed_is_not_tried_again_at_once(monkeypatch):
     async with page() as one:
         await one.assert_silent()
         [connection] = connections()
         closes = []
-        connection.close = lambda code: _note(closes, code)
+        monkeypatch.setattr(Connection, "close", lambda self, code: _note(closes, code))
         swept = _count_sweeps()
-        connection.heard_at -= connection.silent_seconds + 1
+        connection.last_message_at -= connection.silent_seconds + 1
         await asyncio.wait_for(swept(3), 5)
         assert closes == [4408]
 
 
 async def test_the_sweep_goes_on_after_a_failure(monkeypatch, caplog):
-    async with page() as one:
+    async with page(raise_exceptions=False) as one:
         await one.assert_silent()
         [connection] = connections()
-        monkeypatch.setattr(sessions, "load_users", lambda keys: 1 / 0)
+        monkeypatch.setattr(registry, "load_users", lambda keys: 1 / 0)
         swept = _count_sweeps()
         connection.check_at = 0
         await asyncio.wait_for(swept(2), 5)
-        connection.heard_at -= connection.silent_seconds + 1
+        connection.last_message_at -= connection.silent_seconds + 1
         await one.assert_closed(4408)
     assert "ZeroDivisionError" in caplog.text
 
@@ -90,7 +92,7 @@ async def test_no_task_is_left_when_the_last_connection_has_gone():
         await other.assert_silent()
         swept = _count_sweeps()
         await asyncio.wait_for(swept(1), 5)
-        assert {task.get_name() for task in asyncio.all_tasks() - before} >= {"websocket sweep", "hub: room"}
+        assert {task.get_name() for task in asyncio.all_tasks() - before} >= {"websocket housekeeping", "hub: room"}
     async with asyncio.timeout(5):
         while left := asyncio.all_tasks() - before:
             await asyncio.wait(left)
@@ -101,22 +103,21 @@ async def test_the_sweep_starts_anew_with_the_next_connection():
     for _ in range(2):
         async with page() as one:
             await one.assert_silent()
-            connections()[0].heard_at -= 1_000
+            connections()[0].last_message_at -= 1_000
             await one.assert_closed(4408)
 
 
 async def test_one_look_up_serves_all_connections_of_a_session(user, loads, monkeypatch):
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 60)  # it would look up too
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 60)  # it would look up too
     served = serve(MembersConsumer)
     async with connect(PATH, user, application=served) as first, connect(PATH, user, application=served):
-        tabs = [Page(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
+        tabs = [Client(PATH, first.cookie, "http://testserver", served) for _ in range(9)]
         for tab in tabs:
             await tab.open()
         await until(lambda: len(connections()) == 11)
         asked = []
-        for connection in connections():
-            connection.recheck = lambda user: _note(asked, user)
-        get_registry().obey({"recheck": str(user.pk)})
+        monkeypatch.setattr(Connection, "recheck", lambda self, user: _note(asked, user))
+        get_registry().handle_command({"recheck": str(user.pk)})
         await until(lambda: len(asked) == 11)
         assert [len(keys) for keys in loads] == [2]
         for tab in tabs:
@@ -142,18 +143,18 @@ async def test_a_connection_that_goes_in_the_same_moment_keeps_no_other_from_bei
         await one.assert_silent()
         await other.assert_silent()
         await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
-        get_registry().obey({"recheck": str(user.pk)})
+        get_registry().handle_command({"recheck": str(user.pk)})
         await get_registry().remove(connections()[0])
         await other.assert_closed(3000)
 
 
 async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, other_user, monkeypatch, caplog):
-    served = serve(MembersConsumer)
-    async with connect(PATH, user, application=served) as one, connect(PATH, other_user, application=served) as other:
+    served = {"application": serve(MembersConsumer), "raise_exceptions": False}
+    async with connect(PATH, user, **served) as one, connect(PATH, other_user, **served) as other:
         await one.assert_silent()
         await other.assert_silent()
-        load, broken = sessions._load, sessions.who(connections()[0].scope).session_key
-        monkeypatch.setattr(sessions, "_load", lambda key: 1 / 0 if key == broken else load(key))
+        load, broken = identity.load_session, identity.identify(connections()[0].scope).session_key
+        monkeypatch.setattr(identity, "load_session", lambda key: 1 / 0 if key == broken else load(key))
         await get_user_model().objects.filter(pk=other_user.pk).aupdate(is_active=False)
         for connection in connections():
             connection.check_at = 0
@@ -163,10 +164,11 @@ async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, oth
 
 
 async def test_a_session_that_cannot_be_read_keeps_no_other_from_connecting(user, monkeypatch):
-    load = sessions._load
-    monkeypatch.setattr(sessions, "_load", lambda key: 1 / 0 if key == "broken" else load(key))
+    load = sessions.load_session
+    monkeypatch.setattr(sessions, "load_session", lambda key: 1 / 0 if key == "broken" else load(key))
     key = (await sign_in(user)).partition("=")[2]
-    good, broken = await asyncio.gather(sessions.load(key), sessions.load("broken"), return_exceptions=True)
+    loader = sessions.BatchLoader()
+    good, broken = await asyncio.gather(loader.load(key), loader.load("broken"), return_exceptions=True)
     assert good[1] == user
     assert isinstance(broken, ZeroDivisionError)
 
@@ -174,7 +176,7 @@ async def test_a_session_that_cannot_be_read_keeps_no_other_from_connecting(user
 @pytest.mark.parametrize("goes", [True, False])
 async def test_a_connection_that_has_gone_meanwhile_is_not_asked(goes, user, monkeypatch):
     looked, go_on = threading.Event(), threading.Event()
-    load = sessions.load_users
+    load = registry.load_users
 
     def load_slowly(keys):
         looked.set()
@@ -185,8 +187,8 @@ async def test_a_connection_that_has_gone_meanwhile_is_not_asked(goes, user, mon
         await one.assert_silent()
         [connection] = connections()
         asked = []
-        connection.recheck = lambda user: _note(asked, user)
-        monkeypatch.setattr(sessions, "load_users", load_slowly)
+        monkeypatch.setattr(Connection, "recheck", lambda self, user: _note(asked, user))
+        monkeypatch.setattr(registry, "load_users", load_slowly)
         asking = asyncio.create_task(get_registry()._recheck([connection]))
         await until(looked.is_set)
         if goes:
@@ -201,7 +203,7 @@ async def test_an_order_that_makes_no_sense_changes_nothing(user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as one:
         await one.assert_silent()
         for order in ({}, {"sign_out": "no such session"}, {"recheck": "0"}, {"sign_out": ""}, {"recheck": ""}):
-            get_registry().obey(order)
+            get_registry().handle_command(order)
         await one.assert_silent()
 
 

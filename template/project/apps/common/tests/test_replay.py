@@ -7,13 +7,13 @@ from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from apps.common.websockets import streams
+from apps.common.testing import Client, connect
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
-from apps.common.websockets.sessions import SessionAuth
+from apps.common.websockets.streams import base as streams
 from apps.common.websockets.streams import get_streams
-from apps.common.websockets.testing import Page, connect
 
 
 class Tick(Message):
@@ -51,12 +51,12 @@ def open_page(path: str = "room/"):
     return connect(f"/{path}", application=APPLICATION)
 
 
-async def welcome(page: Page):
-    return (await page.next_frame("welcome", lambda frame: frame["type"] == "welcome"))["data"]
+async def welcome(client: Client):
+    return (await client.next_message("welcome", lambda frame: frame["type"] == "welcome"))["data"]
 
 
-async def ticks(page: Page, count: int) -> list[int]:
-    return [(await page.assert_broadcast("tick"))["data"]["n"] for _ in range(count)]
+async def ticks(client: Client, count: int) -> list[int]:
+    return [(await client.assert_broadcast("tick"))["data"]["n"] for _ in range(count)]
 
 
 def query(epoch: str, seq: int) -> str:
@@ -64,37 +64,37 @@ def query(epoch: str, seq: int) -> str:
 
 
 async def test_the_greeting_has_the_position_before_anything_was_sent():
-    async with open_page() as page:
-        greeting = await welcome(page)
+    async with open_page() as client:
+        greeting = await welcome(client)
         assert greeting["epoch"]
         assert (greeting["seq"], greeting["recovered"]) == (0, None)
 
 
 async def test_broadcasts_carry_their_numbers():
-    async with open_page() as page:
+    async with open_page() as client:
         for n in range(3):
             await abroadcast("room", Tick(n=n))
-        assert [(await page.assert_broadcast("tick"))["seq"] for _ in range(3)] == [1, 2, 3]
+        assert [(await client.assert_broadcast("tick"))["seq"] for _ in range(3)] == [1, 2, 3]
 
 
 async def test_a_page_that_comes_back_gets_what_it_missed_and_then_what_is_new():
-    async with open_page() as page:
-        epoch = (await welcome(page))["epoch"]
+    async with open_page() as client:
+        epoch = (await welcome(client))["epoch"]
         await abroadcast("room", Tick(n=0))
-        await ticks(page, 1)
+        await ticks(client, 1)
     for n in range(1, 4):
         await abroadcast("room", Tick(n=n))
-    async with open_page(query(epoch, 1)) as page:
-        greeting = await welcome(page)
+    async with open_page(query(epoch, 1)) as client:
+        greeting = await welcome(client)
         assert (greeting["recovered"], greeting["seq"]) == (True, 4)
         await abroadcast("room", Tick(n=4))
-        assert await ticks(page, 4) == [1, 2, 3, 4]
-        await page.assert_silent()
+        assert await ticks(client, 4) == [1, 2, 3, 4]
+        await client.assert_silent()
 
 
 async def test_what_is_broadcast_while_a_page_connects_comes_once_and_in_order():
-    async with open_page() as page:
-        epoch = (await welcome(page))["epoch"]
+    async with open_page() as client:
+        epoch = (await welcome(client))["epoch"]
 
     async def publish():
         for n in range(300):
@@ -102,133 +102,133 @@ async def test_what_is_broadcast_while_a_page_connects_comes_once_and_in_order()
             await asyncio.sleep(0)
 
     publishing = asyncio.create_task(publish())
-    pages = []
+    clients = []
     for _ in range(10):
-        page = Page("/" + query(epoch, 0), "", "http://testserver", APPLICATION)
-        await page.open()
-        pages.append(page)
+        client = Client("/" + query(epoch, 0), "", "http://testserver", APPLICATION)
+        await client.open()
+        clients.append(client)
         await asyncio.sleep(0)
     await publishing
-    for page in pages:
-        assert await ticks(page, 300) == list(range(300))
-        await page.drop()
+    for client in clients:
+        assert await ticks(client, 300) == list(range(300))
+        await client.drop()
 
 
 @pytest.mark.parametrize("position", [("other", 0), (None, 7)])
 async def test_a_position_that_cannot_be_continued_is_not_recovered(position):
-    async with open_page() as page:
-        epoch = (await welcome(page))["epoch"]
+    async with open_page() as client:
+        epoch = (await welcome(client))["epoch"]
     await abroadcast("room", Tick(n=0))
-    async with open_page(query(position[0] or epoch, position[1])) as page:
-        greeting = await welcome(page)
+    async with open_page(query(position[0] or epoch, position[1])) as client:
+        greeting = await welcome(client)
         assert (greeting["recovered"], greeting["epoch"], greeting["seq"]) == (False, epoch, 1)
-        await page.assert_silent()
+        await client.assert_silent()
         await abroadcast("room", Tick(n=1))
-        assert await ticks(page, 1) == [1]
+        assert await ticks(client, 1) == [1]
 
 
 async def test_a_replay_is_never_partial(monkeypatch):
-    monkeypatch.setattr(streams, "MAX_FRAMES", 3)
+    monkeypatch.setattr(streams, "MAX_MESSAGES", 3)
     async with open_page() as page:
         epoch = (await welcome(page))["epoch"]
     for n in range(5):
         await abroadcast("room", Tick(n=n))
-    async with open_page(query(epoch, 1)) as page:
-        assert (await welcome(page))["recovered"] is False
-        await page.assert_silent()
-    async with open_page(query(epoch, 2)) as page:
-        assert (await welcome(page))["recovered"] is True
-        assert await ticks(page, 3) == [2, 3, 4]
+    async with open_page(query(epoch, 1)) as client:
+        assert (await welcome(client))["recovered"] is False
+        await client.assert_silent()
+    async with open_page(query(epoch, 2)) as client:
+        assert (await welcome(client))["recovered"] is True
+        assert await ticks(client, 3) == [2, 3, 4]
 
 
 @pytest.mark.parametrize("text", ["epoch=x", "seq=1", "epoch=x&seq=-1", "epoch=x&seq=" + "9" * 5000, "epoch=x&seq=²"])
 async def test_a_position_that_is_none_is_ignored(text):
-    async with open_page(f"room/?{text}") as page:
-        assert (await welcome(page))["recovered"] is None
+    async with open_page(f"room/?{text}") as client:
+        assert (await welcome(client))["recovered"] is None
 
 
 async def test_a_consumer_that_filters_live_broadcasts_filters_the_replay_too():
-    async with open_page("even/") as page:
-        epoch = (await welcome(page))["epoch"]
+    async with open_page("even/") as client:
+        epoch = (await welcome(client))["epoch"]
         for n in range(4):
             await abroadcast("room", Tick(n=n))
-        assert await ticks(page, 2) == [0, 2]
-    async with open_page(f"even/?epoch={epoch}&seq=0") as page:
-        assert await ticks(page, 2) == [0, 2]
-        await page.assert_silent()
+        assert await ticks(client, 2) == [0, 2]
+    async with open_page(f"even/?epoch={epoch}&seq=0") as client:
+        assert await ticks(client, 2) == [0, 2]
+        await client.assert_silent()
 
 
 async def test_a_long_replay_fits_a_consumer_that_filters():
     async with open_page("even/") as page:
         epoch = (await welcome(page))["epoch"]
-    for n in range(streams.MAX_FRAMES):
+    for n in range(streams.MAX_MESSAGES):
         await abroadcast("room", Tick(n=n))
     async with open_page(f"even/?epoch={epoch}&seq=0") as page:
-        assert await ticks(page, streams.MAX_FRAMES // 2) == list(range(0, streams.MAX_FRAMES, 2))
+        assert await ticks(page, streams.MAX_MESSAGES // 2) == list(range(0, streams.MAX_MESSAGES, 2))
 
 
 async def test_a_burst_fits_a_consumer_that_filters():
     async with open_page("even/") as page:
         await welcome(page)
-        for n in range(streams.MAX_FRAMES):
+        for n in range(streams.MAX_MESSAGES):
             await abroadcast("room", Tick(n=n))
-        assert await ticks(page, streams.MAX_FRAMES // 2) == list(range(0, streams.MAX_FRAMES, 2))
+        assert await ticks(page, streams.MAX_MESSAGES // 2) == list(range(0, streams.MAX_MESSAGES, 2))
 
 
 async def test_without_replay_nothing_is_numbered_and_nothing_comes_back():
-    async with open_page("forgetful/") as page:
-        greeting = await welcome(page)
+    async with open_page("forgetful/") as client:
+        greeting = await welcome(client)
         await abroadcast("room", Tick(n=0))
-        assert "seq" not in await page.assert_broadcast("tick")
-    async with open_page(f"forgetful/?epoch={greeting['epoch']}&seq=0") as page:
-        assert (await welcome(page))["recovered"] is None
-        await page.assert_silent()
+        assert "seq" not in await client.assert_broadcast("tick")
+    async with open_page(f"forgetful/?epoch={greeting['epoch']}&seq=0") as client:
+        assert (await welcome(client))["recovered"] is None
+        await client.assert_silent()
 
 
 async def test_another_group_than_group_name_is_live_and_without_numbers():
-    async with open_page("two/") as page:
-        await welcome(page)
+    async with open_page("two/") as client:
+        await welcome(client)
         await abroadcast("hall", Tick(n=1))
-        assert "seq" not in await page.assert_broadcast("tick", n=1)
+        assert "seq" not in await client.assert_broadcast("tick", n=1)
         await abroadcast("room", Tick(n=2))
-        assert (await page.assert_broadcast("tick", n=2))["seq"] == 1
+        assert (await client.assert_broadcast("tick", n=2))["seq"] == 1
 
 
 async def test_a_raw_group_send_reaches_every_member_without_a_number():
-    async with open_page() as page, open_page() as other:
+    async with open_page() as client, open_page() as other:
         frame = {"type": "status_update", "data": {"text": "tea"}}
         await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": frame})
-        assert await page.assert_broadcast("status_update") == await other.assert_broadcast("status_update") == frame
+        assert await client.assert_broadcast("status_update") == await other.assert_broadcast("status_update") == frame
 
 
 async def test_pages_are_told_when_the_history_is_lost_while_they_are_connected():
-    async with open_page() as page:
-        epoch = (await welcome(page))["epoch"]
+    async with open_page() as client:
+        epoch = (await welcome(client))["epoch"]
         await abroadcast("room", Tick(n=0))
-        await ticks(page, 1)
+        await ticks(client, 1)
         get_streams()._streams["room"].epoch = "another"  # as when a server was flushed
         await abroadcast("room", Tick(n=1))
-        told = await page.next_frame("resync", lambda frame: frame["type"] == "resync")
+        told = await client.next_message("resync", lambda frame: frame["type"] == "resync")
         assert told["data"]["epoch"] == "another" != epoch
 
 
 async def test_a_gap_is_mended_once_for_all_members():
-    async with open_page() as page, open_page() as other:
-        await welcome(page)
-        listeners = get_streams()._streams["room"].listeners
-        [(loop, hear)] = listeners.items()
-        listeners[loop] = lambda broadcast: None  # the process is deaf for a moment
+    async with open_page() as client, open_page() as other:
+        await welcome(client)
+        subscribers = get_streams()._streams["room"].subscribers
+        [(loop, hear)] = subscribers.items()
+        subscribers[loop] = lambda broadcast: None  # the process is deaf for a moment
         await abroadcast("room", Tick(n=0))
         await abroadcast("room", Tick(n=1))
-        listeners[loop] = hear
+        subscribers[loop] = hear
         await abroadcast("room", Tick(n=2))
-        assert await ticks(page, 3) == await ticks(other, 3) == [0, 1, 2]
+        assert await ticks(client, 3) == await ticks(other, 3) == [0, 1, 2]
 
 
 async def test_no_task_is_left_when_the_last_page_is_gone():
     before = asyncio.all_tasks()
-    async with open_page() as page:
-        await welcome(page)
+    async with open_page() as client:
+        await welcome(client)
         assert asyncio.all_tasks() - before
     await asyncio.sleep(0)
     assert asyncio.all_tasks() - before == set()

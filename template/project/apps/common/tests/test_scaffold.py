@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from apps.common.scaffold import Refusal, Template, _take_over, app_mistakes, recorded_template
+from apps.common.management.scaffold import Refusal, Template, _copy_new, app_errors, recorded_template
 
 
 def refusal_of(question, reason):
     return Refusal.of(ValueError(f"Validation error for question '{question}': {reason}"))
 
 
-def test_without_copier_the_cure_is_named(monkeypatch):
+def test_without_copier_the_fix_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "copier", None)
     with pytest.raises(CommandError, match=r"Copier is not installed here.* uv sync"):
         call_command("startfeature", "orders")
 
 
-def test_without_copier_and_perhaps_without_uv_the_cure_is_pips(monkeypatch, tmp_path):
+def test_without_copier_and_perhaps_without_uv_the_fix_is_pips(monkeypatch, tmp_path):
     (tmp_path / ".copier-answers.channels.yml").touch()
-    monkeypatch.setattr("apps.common.scaffold.PROJECT", tmp_path)
+    monkeypatch.setattr("apps.common.management.scaffold.PROJECT", tmp_path)
     monkeypatch.setitem(sys.modules, "copier", None)
     with pytest.raises(CommandError, match=r'Copier is not installed here\. pip install "copier'):
         call_command("startfeature", "orders")
@@ -54,23 +54,23 @@ def test_a_refusal_knows_its_question():
     ],
 )
 def test_only_what_was_refused_is_replaced(question, answer, reason, expected):
-    assert Refusal(question, reason).next_answer(answer, 1) == expected
+    assert Refusal(question, reason).replacement(answer, 1) == expected
 
 
 def test_a_label_of_another_app_does_not_fit():
-    assert app_mistakes("sessions") == [
+    assert app_errors("sessions") == [
         "feature 'sessions' is the label of an installed app, django.contrib.sessions. Choose another name."
     ]
-    assert app_mistakes("nowhere") == []
+    assert app_errors("nowhere") == []
 
 
-def test_all_files_are_taken_over_or_none(tmp_path):
+def test_all_files_are_copied_or_none(tmp_path):
     made = [Path("apps/orders/a.py"), Path("apps/orders/tests/b.py")]
     for path in made:
         (tmp_path / "new" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "new" / path).write_text("new\n")
-    _take_over(made, tmp_path / "new", tmp_path / "project")
+    _copy_new(made, tmp_path / "new", tmp_path / "project")
     assert [(tmp_path / "project" / path).read_text() for path in made] == ["new\n", "new\n"]
     with pytest.raises(CommandError, match="Nothing was made"):
-        _take_over([*made, Path("missing.py")], tmp_path / "new", tmp_path / "other")
+        _copy_new([*made, Path("missing.py")], tmp_path / "new", tmp_path / "other")
     assert not (tmp_path / "other").exists()

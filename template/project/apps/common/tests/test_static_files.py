@@ -22,7 +22,7 @@ import pytest_asyncio
 from django.conf import settings
 
 from apps.common.testing.fixtures import launch
-from apps.common.testing.process import free_port
+from apps.common.tests.process import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

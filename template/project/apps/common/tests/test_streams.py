@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from apps.common.websockets import streams as module
-from apps.common.websockets.redis_streams import RedisStreams
-from apps.common.websockets.streams import MemoryStreams, Position, Streams
+from apps.common.websockets.protocol import Position
+from apps.common.websockets.streams import base as module
+from apps.common.websockets.streams import memory
+from apps.common.websockets.streams.base import Streams
+from apps.common.websockets.streams.memory import MemoryStreams
+from apps.common.websockets.streams.redis import RedisStreams
 
 
 @pytest_asyncio.fixture(params=["memory", "redis"])
@@ -63,7 +66,7 @@ async def test_knows_no_other_epoch_and_no_number_that_was_never_given(streams, 
 
 
 async def test_is_never_partial_when_the_oldest_frames_are_gone(streams, monkeypatch):
-    monkeypatch.setattr(module, "MAX_FRAMES", 3)
+    monkeypatch.setattr(module, "MAX_MESSAGES", 3)
     start = await streams.atop("room")
     for n in range(5):
         streams.append("room", body(n))
@@ -91,7 +94,7 @@ async def test_replays_no_more_bytes_than_it_may(streams, monkeypatch):
 
 async def test_a_listener_hears_each_broadcast_in_order(streams):
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen("room", queue.put_nowait)
+    await streams.subscribe("room", queue.put_nowait)
     for n in range(50):
         await streams.aappend("room", body(n))
     assert await heard(queue, 50) == list(range(1, 51))
@@ -99,7 +102,7 @@ async def test_a_listener_hears_each_broadcast_in_order(streams):
 
 async def test_publishers_in_other_threads_do_not_overtake_each_other(streams):
     queue: asyncio.Queue = asyncio.Queue()
-    await streams.listen("room", queue.put_nowait)
+    await streams.subscribe("room", queue.put_nowait)
     publish = lambda: [streams.append("room", body(n)) for n in range(100)]  # noqa: E731
     threads = [threading.Thread(target=publish) for _ in range(4)]
     for thread in threads:
@@ -111,9 +114,9 @@ async def test_publishers_in_other_threads_do_not_overtake_each_other(streams):
 
 async def test_a_listener_that_left_hears_nothing_more(streams):
     left, stays = asyncio.Queue(), asyncio.Queue()
-    await streams.listen("room", left.put_nowait)
-    await streams.listen("hall", stays.put_nowait)
-    await streams.unlisten("room")
+    await streams.subscribe("room", left.put_nowait)
+    await streams.subscribe("hall", stays.put_nowait)
+    await streams.unsubscribe("room")
     streams.append("room", body(0))
     streams.append("hall", body(0))
     assert await heard(stays, 1) == [1]
@@ -123,15 +126,15 @@ async def test_a_listener_that_left_hears_nothing_more(streams):
 async def test_frames_expire_and_the_numbering_does_not(monkeypatch):
     streams = MemoryStreams()
     clock = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
     top = streams.append("room", body(0))
-    clock[0] += module.FRAME_SECONDS + 1
+    clock[0] += module.MESSAGE_SECONDS + 1
     assert await streams.since("room", top) == []
     assert await streams.since("room", Position(top.epoch, 0)) is None
 
 
 async def test_frames_expire_also_while_others_come(streams, monkeypatch):
-    monkeypatch.setattr(module, "FRAME_SECONDS", 0.02)
+    monkeypatch.setattr(module, "MESSAGE_SECONDS", 0.02)
     start = await streams.aappend("room", body(0))
     async with asyncio.timeout(5):
         while await streams.since("room", Position(start.epoch, 0)) is not None:
@@ -143,10 +146,10 @@ async def test_frames_expire_also_while_others_come(streams, monkeypatch):
 
 async def test_a_stream_that_had_no_broadcast_is_soon_forgotten(monkeypatch):
     clock = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
     streams = MemoryStreams()
     asked, used = streams.top("asked"), streams.append("used", body(0))
-    clock[0] += module.FRAME_SECONDS + 1
+    clock[0] += module.MESSAGE_SECONDS + 1
     streams.top("hall")
     assert streams.top("asked").epoch != asked.epoch
     assert streams.top("used") == used
@@ -155,7 +158,7 @@ async def test_a_stream_that_had_no_broadcast_is_soon_forgotten(monkeypatch):
 async def test_a_stream_that_nobody_used_for_a_day_is_forgotten(monkeypatch):
     streams = MemoryStreams()
     clock = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
     top = streams.append("room", body(0))
     clock[0] += module.STREAM_SECONDS + 1
     streams.top("hall")

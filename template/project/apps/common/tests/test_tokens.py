@@ -9,11 +9,11 @@ from django.contrib.auth.signals import user_logged_out
 from django.test import RequestFactory
 from django.urls import path
 
-from apps.common.websockets.registry import get_registry
-from apps.common.websockets.sessions import Who, who
-from apps.common.websockets.testing import connect
+from apps.common.testing import connect
+from apps.common.websockets.access.identity import Identity, identify
+from apps.common.websockets.process.registry import get_registry
 
-from .serving import PATH, connections, serve
+from .serving import PATH, connections, consumers, serve
 from .test_access import MembersConsumer, sweep
 from .wire import until
 
@@ -39,60 +39,60 @@ class WithToken(MembersConsumer):
 
 
 async def rechecked(user_id) -> None:
-    get_registry().obey({"recheck": str(user_id)})
+    get_registry().handle_command({"recheck": str(user_id)})
     await until(lambda: not get_registry()._tasks)
 
 
 async def test_they_stay_when_they_are_asked_again(user):
-    async with connect(PATH, application=serve(WithToken, token_user=user)) as page:
-        await page.assert_silent()
+    async with connect(PATH, application=serve(WithToken, token_user=user)) as client:
+        await client.assert_silent()
         await rechecked(user.pk)
         user.first_name = "Ann"
         await user.asave()
-        await page.assert_silent()
-        assert connections()[0].user == user
+        await client.assert_silent()
+        assert consumers()[0].user == user
 
 
 async def test_they_stay_also_beside_a_visitors_session(user, other_user):
     served = serve(WithToken, token_user=user)
-    async with connect(PATH, other_user, application=served) as page:
-        await page.assert_silent()
-        assert who(connections()[0].scope) == Who("", str(user.pk))
+    async with connect(PATH, other_user, application=served) as client:
+        await client.assert_silent()
+        assert identify(connections()[0].scope) == Identity("", str(user.pk))
         await rechecked(user.pk)
-        await page.assert_silent()
+        await client.assert_silent()
 
 
 async def test_they_need_no_session(user):
     async def application(scope, receive, send):
         await URLRouter([path("ws/1/", MembersConsumer.as_asgi())])({**scope, "user": user}, receive, send)
 
-    async with connect(PATH, application=application) as page:
-        await page.assert_silent()
-        assert who(connections()[0].scope) == Who("", str(user.pk))
+    async with connect(PATH, application=application) as client:
+        await client.assert_silent()
+        assert identify(connections()[0].scope) == Identity("", str(user.pk))
         await rechecked(user.pk)
-        await page.assert_silent()
+        await client.assert_silent()
 
 
 async def test_they_go_when_they_are_deactivated(sweep, user):
-    async with connect(PATH, application=serve(WithToken, token_user=user)) as page:
-        await page.assert_silent()
+    async with connect(PATH, application=serve(WithToken, token_user=user)) as client:
+        await client.assert_silent()
         await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
         sweep()
-        await page.assert_closed(3000)
+        await client.assert_closed(3000)
 
 
 async def test_whom_no_table_has_stays(sweep):
-    async with connect(PATH, application=serve(WithToken, token_user=TokenUser())) as page:
-        await page.assert_silent()
+    async with connect(PATH, application=serve(WithToken, token_user=TokenUser())) as client:
+        await client.assert_silent()
         await rechecked(7)
-        await page.assert_silent()
+        await client.assert_silent()
 
 
 async def test_a_session_that_says_who_it_is_is_remembered(user):
-    async with connect(PATH, user, application=serve(MembersConsumer)) as page:
-        await page.assert_silent()
+    async with connect(PATH, user, application=serve(MembersConsumer)) as client:
+        await client.assert_silent()
         [connection] = connections()
-        assert who(connection.scope) == Who(connection.scope["session"].session_key, str(user.pk))
+        assert identify(connection.scope) == Identity(connection.scope["session"].session_key, str(user.pk))
 
 
 def test_a_logout_without_a_session_is_no_error(user):

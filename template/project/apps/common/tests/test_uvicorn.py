@@ -12,11 +12,11 @@ import uvicorn
 from websockets.asyncio.client import connect
 
 from apps.common.server import UVICORN_OPTIONS
-from apps.common.websockets import registry
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process import registry
 
-from .serving import PublicConsumer, connections, members, serve
+from .serving import PublicConsumer, connections, consumers, members, serve
 from .wire import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,7 +108,7 @@ async def test_a_page_that_stops_reading_is_freed_and_delays_no_other():
         writer.write(HANDSHAKE)
         await reader.readexactly(12)  # and nothing more: the limit stops the rest
         await until(lambda: members() == 2)
-        stalled = weakref.ref(connections()[1])
+        stalled = weakref.ref(consumers()[1])
         sent = 0
         while members() == 2:
             sent += 1
@@ -121,18 +121,18 @@ async def test_a_page_that_stops_reading_is_freed_and_delays_no_other():
 
 
 async def test_a_stalled_page_that_is_silent_is_freed_too(monkeypatch):
-    monkeypatch.setattr(registry, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
     async with served() as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
         writer.write(HANDSHAKE)
         await reader.readexactly(12)
         await until(lambda: members() == 1)
         [connection] = connections()
-        connection.outbox_bytes = connection._outbox._limit_bytes = 1e9
+        connection.consumer.outbox_bytes = connection.outbox._limit_bytes = 1e9
         for _ in range(200):
             connection.write("x" * 64 * 1024)
-        assert connection._outbox.is_busy
-        connection.heard_at = 0
+        assert connection.outbox.is_busy
+        connection.last_message_at = 0
         await _until_gone(server, left=0)
         writer.transport.abort()
 

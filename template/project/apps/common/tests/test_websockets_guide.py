@@ -18,10 +18,10 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from apps.common.features import APPS_DIR
-from apps.common.websockets import streams
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.messages import RESERVED_TYPES
+from apps.common.websockets.messages import PROTOCOL_TYPES
 from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.streams import base as streams
 
 ROOT = APPS_DIR.parent
 COMMON = APPS_DIR / "common"
@@ -129,8 +129,10 @@ def test_a_command_exists(line):
             parser.parse_args(arguments)
         case ["python", "-m", module]:
             assert find_spec(module)
-        case ["pytest"]:
+        case ["pytest", *_]:
             assert find_spec("pytest")
+        case ["make", target]:
+            assert f"\n{target}:" in (ROOT / "Makefile").read_text()
         case ["npm", script]:
             assert script in json.loads((ROOT / "package.json").read_text())["scripts"]
         case [script]:
@@ -168,7 +170,7 @@ def test_the_close_codes_are_those_of_the_server():
 
 def test_the_frames_are_those_of_the_protocol():
     named = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in table("Frame type"))))
-    assert named | {"message"} == RESERVED_TYPES
+    assert named | {"message"} == PROTOCOL_TYPES
 
 
 def test_the_bounds_are_those_of_the_streams():

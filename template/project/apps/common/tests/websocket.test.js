@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BaseWebSocketService } from '/static/js/services/websocket.js';
-import { nextEvent, startServer } from './websocket_server.js';
+import { nextEvent, startServer } from '../testing/websocket_server.js';
 
 // Attempts follow within milliseconds, and each goes by its count alone.
 const FAST = { minDelay: 2, maxDelay: 4 };
@@ -60,7 +60,9 @@ describe('connect', () => {
         const service = makeService();
         await service.connect();
         service.send({ type: 'place_order' });
-        expect(await (await server.nextConnection()).nextFrame()).toEqual({ type: 'place_order' });
+        expect(await (await server.nextConnection()).nextMessage()).toEqual({
+            type: 'place_order',
+        });
     });
 
     it('makes one connection, however often it is called', async () => {
@@ -328,6 +330,7 @@ describe('the page', () => {
 
 describe('the position', () => {
     const position = { epoch: 'k3x', seq: 17 };
+    const pageData = JSON.stringify(position);
 
     /** What the page asks when it connects again. @param {Awaited<ReturnType<typeof connected>>} all */
     async function askedAgain({ server, service, connection }) {
@@ -346,7 +349,7 @@ describe('the position', () => {
     });
 
     it('starts with the one that is rendered into the page', async () => {
-        const { connection } = await connected({ position });
+        const { connection } = await connected({ pageData });
         expect(connection.url.search).toBe('?epoch=k3x&seq=17');
     });
 
@@ -356,21 +359,21 @@ describe('the position', () => {
     });
 
     it('advances with numbered frames alone', async () => {
-        const all = await connected({ position });
+        const all = await connected({ pageData });
         all.connection.send({ type: 'status_update', seq: 18 });
         all.connection.send({ type: 'status_update' });
         expect(await askedAgain(all)).toBe('?epoch=k3x&seq=18');
     });
 
     it('is not that of a greeting which the missed frames follow', async () => {
-        const all = await connected({ position }, { epoch: 'k3x', seq: 21, recovered: true });
+        const all = await connected({ pageData }, { epoch: 'k3x', seq: 21, recovered: true });
         expect(await askedAgain(all)).toBe('?epoch=k3x&seq=17');
     });
 
     it('is that of a greeting which says that frames are lost, and the page is told', async () => {
         const welcome = { epoch: 'm9a', seq: 3, recovered: false };
         const server = await startServer({ welcome });
-        const service = makeService({ position });
+        const service = makeService({ pageData });
         const told = nextEvent(service, 'resync');
         service.connect();
         expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
@@ -379,7 +382,7 @@ describe('the position', () => {
     });
 
     it('is that of a resync, and the page is told', async () => {
-        const all = await connected({ position });
+        const all = await connected({ pageData });
         const told = nextEvent(all.service, 'resync');
         all.connection.send({ type: 'resync', data: { epoch: 'm9a', seq: 3 } });
         expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
@@ -387,12 +390,8 @@ describe('the position', () => {
         expect(await askedAgain(all)).toBe('?epoch=m9a&seq=4');
     });
 
-    it('leaves the object of the options alone', async () => {
-        const own = { ...position };
-        const { service, connection } = await connected({ position: own });
-        connection.send({ type: 'status_update', seq: 18 });
-        await nextEvent(service, 'status_update');
-        expect(own).toEqual(position);
+    it('is refused where the page data is malformed', () => {
+        expect(() => makeService({ pageData: 'k3x' })).toThrow('{{ page_data }}');
     });
 });
 
@@ -455,7 +454,7 @@ describe('messages that go', () => {
         service.connect();
         const connection = await server.nextConnection();
         const frames = [];
-        for (let i = 0; i < 3; i += 1) frames.push((await connection.nextFrame()).type);
+        for (let i = 0; i < 3; i += 1) frames.push((await connection.nextMessage()).type);
         expect(frames).toEqual(['first', 'second', 'third']);
     });
 
@@ -478,7 +477,7 @@ describe('messages that go', () => {
         expect([service.status, service.isConnected]).toEqual(['connected', false]);
         service.send({ type: 'place_order' });
         const connection = await server.nextConnection();
-        expect(await connection.nextFrame()).toEqual({ type: 'place_order' });
+        expect(await connection.nextMessage()).toEqual({ type: 'place_order' });
     });
 
     it('are an error when too many wait', () => {
@@ -507,7 +506,7 @@ describe('messages that go', () => {
         const { service, connection } = await connected({}, { max_bytes: 30 });
         service.send({ type: 'a', data: '€€€€' }); // 24 characters, 34 bytes
         service.send({ type: 'a', data: '$$$$' });
-        expect(await connection.nextFrame()).toEqual({ type: 'a', data: '$$$$' });
+        expect(await connection.nextMessage()).toEqual({ type: 'a', data: '$$$$' });
         expect(service.errors).toMatchObject([{ code: 'too_large', data: { data: '€€€€' } }]);
     });
 });
@@ -517,7 +516,7 @@ describe('request', () => {
         const { service, connection } = await connected();
         const handled = vi.spyOn(service, 'handleMessage');
         const answer = service.request({ type: 'place_order', data: { item: 1 } });
-        const { ref, ...frame } = await connection.nextFrame();
+        const { ref, ...frame } = await connection.nextMessage();
         expect(frame).toEqual({ type: 'place_order', data: { item: 1 } });
         connection.send({ type: 'place_order_result', ref, data: { id: 7 } });
         expect(await answer).toEqual({ type: 'place_order_result', ref, data: { id: 7 } });
@@ -527,7 +526,7 @@ describe('request', () => {
     it('gives each its own answer', async () => {
         const { service, connection } = await connected();
         const answers = ['a', 'b'].map((type) => service.request({ type }));
-        const refs = [(await connection.nextFrame()).ref, (await connection.nextFrame()).ref];
+        const refs = [(await connection.nextMessage()).ref, (await connection.nextMessage()).ref];
         for (const ref of [...refs].reverse()) {
             connection.send({ type: 'result', ref, data: ref });
         }
@@ -537,7 +536,7 @@ describe('request', () => {
     it('rejects with what the server refuses, and nobody else is told', async () => {
         const { service, connection } = await connected();
         const answer = service.request({ type: 'place_order' });
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         const data = { code: 'sold_out', message: 'None is left.' };
         connection.send({ type: 'error', ref, data });
         await expect(answer).rejects.toMatchObject({ ...data, data });
@@ -548,7 +547,7 @@ describe('request', () => {
         const { service, connection } = await connected();
         const answer = service.request({ type: 'place_order' }, { timeout: 20 });
         const rejected = expect(answer).rejects.toMatchObject({ code: 'timeout' });
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         await rejected;
         connection.send({ type: 'place_order_result', ref });
         await nextEvent(service, 'place_order_result');
@@ -557,11 +556,11 @@ describe('request', () => {
     it('rejects when the connection is lost, and is not sent again', async () => {
         const { server, service, connection } = await connected();
         const answer = service.request({ type: 'place_order' });
-        await connection.nextFrame();
+        await connection.nextMessage();
         connection.cut();
         await expect(answer).rejects.toMatchObject({ code: 'connection_lost' });
         service.send({ type: 'next' });
-        expect((await (await server.nextConnection()).nextFrame()).type).toBe('next');
+        expect((await (await server.nextConnection()).nextMessage()).type).toBe('next');
     });
 
     it('waits for a connection, across failed attempts', async () => {
@@ -571,7 +570,7 @@ describe('request', () => {
         service.connect();
         const answer = service.request({ type: 'place_order' });
         const connection = await server.nextConnection();
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         connection.send({ type: 'place_order_result', ref });
         expect(await answer).toEqual({ type: 'place_order_result', ref });
     });
@@ -583,7 +582,7 @@ describe('request', () => {
         await expect(answer).rejects.toMatchObject({ code: 'timeout' });
         service.send({ type: 'next' });
         service.connect();
-        expect((await (await server.nextConnection()).nextFrame()).type).toBe('next');
+        expect((await (await server.nextConnection()).nextMessage()).type).toBe('next');
     });
 
     it('rejects what will not be sent, and nobody else is told', async () => {
@@ -677,7 +676,7 @@ describe('a server that drains', () => {
         const { server, service, connection } = await connected();
         vi.useFakeTimers();
         const answer = service.request({ type: 'place_order' });
-        const { ref } = await connection.nextFrame();
+        const { ref } = await connection.nextMessage();
         connection.send({ type: 'draining', data: { within: 0.01 } });
         connection.send({ type: 'last' });
         await nextEvent(service, 'last');

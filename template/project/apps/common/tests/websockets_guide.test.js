@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { nextEvent, startServer } from './websocket_server.js';
+import { nextEvent, startServer } from '../testing/websocket_server.js';
 
 const GUIDE = readFileSync('docs/websockets.md', 'utf8');
 const BLOCKS = [...GUIDE.matchAll(/^```javascript\n\/\/ (\S+)\n.*?^```$/gms)];

@@ -1,5 +1,24 @@
-"""The realtime layer that every feature builds on.
+"""The WebSocket infrastructure. `__all__` is what a feature uses; the packages behind it serve these names."""
 
-A feature needs four names: BaseWebSocketConsumer (base_consumer), Message and MessageError (messages), and broadcast
-(broadcast). Everything else here serves those four.
-"""
+from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+from apps.common.websockets.broadcast import (
+    abroadcast,
+    abroadcast_to_user,
+    broadcast,
+    broadcast_to_user,
+    stream_position,
+)
+from apps.common.websockets.messages import Message, MessageError
+from apps.common.websockets.page_data import page_data
+
+__all__ = [
+    "BaseWebSocketConsumer",
+    "Message",
+    "MessageError",
+    "abroadcast",
+    "abroadcast_to_user",
+    "broadcast",
+    "broadcast_to_user",
+    "page_data",
+    "stream_position",
+]

@@ -1,8 +1,8 @@
-"""Send to every page of a group or of a user, from anywhere: a view, a signal, a command, a thread, a task, a consumer.
+"""Publish to every client of a group or of a user, from anywhere: a view, a signal, a command, a thread, a task.
 
-A broadcast is numbered and kept (see streams): it reaches every page of the group that is connected or comes back in
-time, once and in order, or the page is told to load its state anew. A broadcast that could not be numbered, because
-Redis is away, is logged, and no request fails; the pages are told with the next one that succeeds.
+A broadcast is numbered and kept (see streams): every client of the group that is connected or reconnects in time
+receives it once and in order, or is told to reload its state. A broadcast that fails because the stream store is
+unavailable is logged, never raised into a request; the clients reload with the next one that succeeds.
 """
 
 import logging
@@ -15,21 +15,23 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
 from apps.common.websockets.messages import Message
-from apps.common.websockets.metrics import count
-from apps.common.websockets.registry import tell
-from apps.common.websockets.streams import Position, StreamsUnavailable, get_streams
+from apps.common.websockets.process.metrics import count
+from apps.common.websockets.process.registry import publish_command
+from apps.common.websockets.protocol import Position
+from apps.common.websockets.streams import get_streams
+from apps.common.websockets.streams.base import StreamsUnavailable
 
 logger = logging.getLogger(__name__)
 
 
 def broadcast(group: str, message: Message) -> None:
-    """Send a message to every page of the group, once the transaction under way is committed: no page hears of what
-    was rolled back. For sync code."""
+    """Send a message to every client of the group after the current transaction commits: what is rolled back is not
+    sent. For sync code."""
     _after_commit(partial(_broadcast, group, message.encode()), "abroadcast")
 
 
 async def abroadcast(group: str, message: Message) -> None:
-    """Send a message to every page of the group, now. For async code."""
+    """Send a message to every client of the group, now. For async code."""
     try:
         await get_streams().aappend(group, message.encode())
     except StreamsUnavailable as error:
@@ -37,22 +39,25 @@ async def abroadcast(group: str, message: Message) -> None:
 
 
 def broadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
-    """Send a message to every page that the user has open now, after commit. It is not kept. For sync code."""
-    _after_commit(partial(tell, {"to_user": str(user.pk), "text": message.encode()}), "abroadcast_to_user")
+    """Send a message to every connection of the user after commit. It is not kept. For sync code."""
+    _after_commit(partial(publish_command, {"to_user": str(user.pk), "text": message.encode()}), "abroadcast_to_user")
 
 
 async def abroadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
     """The same for async code, now."""
-    await sync_to_async(tell, thread_sensitive=False)({"to_user": str(user.pk), "text": message.encode()})
+    await sync_to_async(publish_command, thread_sensitive=False)({"to_user": str(user.pk), "text": message.encode()})
 
 
 def stream_position(group: str) -> Position | None:
-    """Where the group's stream stands: call it on the first line of a view, before its queries, and render it into the
-    page, which then misses nothing between its rendering and its connection. None if Redis is away."""
+    """The position of the group's stream; None if the stream store is unavailable.
+
+    Read on the first line of a view, before its queries, and rendered into the page, it ensures that the page misses no
+    broadcast between its rendering and its connection.
+    """
     try:
         return get_streams().top(group)
     except StreamsUnavailable as error:
-        logger.error("The position of %s is not known: %s", group, error)
+        logger.error("The position of %s is unknown: %s", group, error)
         return None
 
 

@@ -1,4 +1,4 @@
-"""The building blocks of a feature's contract: what a page and the server may say to each other."""
+"""The building blocks of a feature's contract: the messages that clients and the server exchange."""
 
 import re
 from typing import Any, ClassVar
@@ -6,15 +6,16 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
-# Frames of the protocol itself; no feature may use them.
-RESERVED_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "draining", "message"})
+# No feature may use these: messages of the protocol, and names that later versions need.
+PROTOCOL_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "draining", "message"})
+RESERVED_TYPES = PROTOCOL_TYPES | {"state", "presence", "outdated", "contract", "snapshot"}
 
 
 class Message(BaseModel):
     """One kind of message. Its type on the wire is the class's name in snake_case: PlaceOrder is "place_order".
 
-    Declare the fields of the frame's "data" as Pydantic does. Unknown fields are refused, and so are numbers that JSON
-    cannot carry. A base class of your own that is no message itself says so: `class Priced(Message, abstract=True)`.
+    Declare the fields of the message's "data" as Pydantic does. Unknown fields are refused, and so are numbers that
+    JSON cannot carry. A base class of your own that is no message itself: `class Priced(Message, abstract=True)`.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -29,14 +30,14 @@ class Message(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         cls.message_type = "" if abstract else snake_case(cls.__name__)
         if cls.message_type in RESERVED_TYPES:
-            raise TypeError(f"{cls.__name__} has the type {cls.message_type!r}, a frame of the protocol; rename it")
+            raise TypeError(f"{cls.__name__} has the type {cls.message_type!r}, which is reserved; rename it")
 
-    def frame(self) -> dict[str, Any]:
-        """The frame as sent: {"type": …, "data": {…}}."""
+    def to_wire(self) -> dict[str, Any]:
+        """The message as sent: {"type": …, "data": {…}}."""
         return {"type": self.message_type, "data": self.model_dump(mode="json")}
 
     def encode(self, ref: str | int | None = None) -> str:
-        """The frame as text, with the ref of the request that it answers."""
+        """The message as JSON text, with the ref of the request that it answers."""
         # What model_dump_json() does, without its many options.
         data = self.__pydantic_serializer__.to_json(self).decode()
         if ref is None:
@@ -46,10 +47,10 @@ class Message(BaseModel):
 
 
 class MessageError(Exception):
-    """Raise it in a handler to refuse a message: the page gets an error frame, and the connection goes on.
+    """Raise it in a handler to refuse a message: the client receives an error, and the connection stays open.
 
-    code: for programs, in snake_case, such as "sold_out"; message: for people; retry_after: seconds, if it is worth
-    trying again.
+    code: for programs, in snake_case, such as "sold_out"; message: for people; retry_after: seconds after which the
+    client may try again.
     """
 
     def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:

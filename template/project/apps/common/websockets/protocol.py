@@ -1,7 +1,7 @@
-"""The wire: frames and close codes. Plain functions without I/O.
+"""The wire: messages, positions and close codes. Plain functions without I/O.
 
-A frame is a JSON object {"type": …, "data": …}. A request's "ref" is repeated in its answer; a broadcast's "seq" is its
-number in its group's stream.
+A message is a JSON object {"type": …, "data": …}. A request's "ref" is repeated in its answer; a broadcast's "seq" is
+its number in its group's stream.
 """
 
 from enum import IntEnum
@@ -12,20 +12,22 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from apps.common.websockets.messages import MessageError
-from apps.common.websockets.streams import Position
 
 MAX_REF_LENGTH = 64  # characters
+MAX_SEQ_DIGITS = 15  # more than any stream reaches; int() is slow for thousands of digits
 
 Ref: TypeAlias = str | int | None
 
+PONG = '{"type":"pong"}'
+
 
 class CloseCode(IntEnum):
-    """Why the server closed. 44xx is the page's fault and final, but for SILENT and TOO_FAST; the rest reconnects."""
+    """Why the server closed. 44xx is the client's fault and final, except SILENT and TOO_FAST; the rest reconnects."""
 
     FAILED = 1011
     RESTARTING = 1012
-    TRY_LATER = 1013  # the page reads too slowly, or a server behind this one is away
-    SIGNED_OUT = 3000  # perhaps: the reconnect finds out
+    TRY_LATER = 1013  # the client is too slow, or the stream store is unavailable
+    SIGNED_OUT = 3000  # the session has ended; the access check of the reconnect decides
     NOT_SIGNED_IN = 4401
     NOT_ALLOWED = 4403
     NO_SUCH_PATH = 4404
@@ -33,32 +35,43 @@ class CloseCode(IntEnum):
     TOO_FAST = 4429
 
 
-class Frame(NamedTuple):
-    """A frame from a page, of the right form; whether its type and data make sense is the consumer's to say."""
+class Position(NamedTuple):
+    """A place in a stream: after the broadcast with this number."""
+
+    epoch: str
+    seq: int
+
+
+UNKNOWN_POSITION = Position("", 0)  # before the stream has answered
+
+
+class Envelope(NamedTuple):
+    """A client's message, checked for its form; the consumer checks its type and data."""
 
     type: str
     data: Any
     ref: Ref
-    content: dict[str, Any]  # all of it
+    content: dict[str, Any]  # the whole message
 
 
-def parse(text: str | None, max_bytes: int) -> Frame:
-    """The frame in a WebSocket text message. Raises MessageError: too_large, invalid_json, invalid_message."""
+def parse(text: str | None, max_bytes: int) -> Envelope:
+    """The message in a WebSocket text frame. Raises MessageError: too_large, invalid_json, invalid_message."""
     if text is None:
-        raise MessageError("invalid_message", "binary frames are not understood; send JSON as text")
+        raise MessageError("invalid_message", "binary messages are not supported; send JSON as text")
     # A character has up to four bytes: most messages need no encoding to know that they are small enough.
     if len(text) * 4 > max_bytes and len(text.encode(errors="surrogatepass")) > max_bytes:
-        raise MessageError("too_large", f"a frame may have {max_bytes} bytes")
+        raise MessageError("too_large", f"a message may have {max_bytes} bytes")
     try:
         content = from_json(text, allow_inf_nan=False)
     except (ValueError, TypeError) as error:  # TypeError: half of a surrogate pair
         raise MessageError("invalid_json", f"not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise MessageError("invalid_message", 'a frame is a JSON object: {"type": …, "data": …}')
+        raise MessageError("invalid_message", 'a message is a JSON object: {"type": …, "data": …}')
     type_, ref = content.get("type"), content.get("ref")
     if not isinstance(type_, str) or not type_:
-        raise MessageError("invalid_message", 'a frame has a "type", a string')
-    return Frame(type_, content.get("data", {}), ref if _is_ref(ref) else None, content)
+        raise MessageError("invalid_message", 'a message has a "type", a string')
+    is_ref = isinstance(ref, int) or (isinstance(ref, str) and len(ref) <= MAX_REF_LENGTH)
+    return Envelope(type_, content.get("data", {}), ref if is_ref else None, content)
 
 
 def encode(content: Any) -> str:
@@ -69,51 +82,49 @@ def encode(content: Any) -> str:
     return text
 
 
-def welcome(epoch: str, seq: int, recovered: bool | None, heartbeat: float, max_bytes: int) -> dict[str, Any]:
-    """The greeting after accept. heartbeat in seconds; recovered: whether what the page missed will follow."""
-    position = {"epoch": epoch, "seq": seq, "recovered": recovered}
-    return {"type": "welcome", "data": {**position, "heartbeat": heartbeat, "max_bytes": max_bytes}}
+def welcome(position: Position, recovered: bool | None, heartbeat: float, max_bytes: int) -> str:
+    """The first message after accept.
+
+    recovered: whether the missed broadcasts follow; None if the client gave no position. heartbeat: seconds.
+    """
+    data = {**position._asdict(), "recovered": recovered, "heartbeat": heartbeat, "max_bytes": max_bytes}
+    return encode({"type": "welcome", "data": data})
 
 
-def resync(epoch: str, seq: int) -> dict[str, Any]:
-    """Tells a page that broadcasts are lost: it takes this position and loads its state anew."""
-    return {"type": "resync", "data": {"epoch": epoch, "seq": seq}}
+def resync(position: Position) -> str:
+    """Broadcasts are lost: the client takes this position and reloads its state."""
+    return encode({"type": "resync", "data": position._asdict()})
 
 
-def draining(within: int) -> dict[str, Any]:
-    """Tells a page to reconnect at a random moment of the next `within` seconds."""
-    return {"type": "draining", "data": {"within": within}}
+def draining(within: int) -> str:
+    """The client reconnects at a random moment of the next `within` seconds."""
+    return encode({"type": "draining", "data": {"within": within}})
 
 
 def parse_position(query: bytes) -> Position | None:
-    """Where a page left off, from the address with which it connects: ?epoch=k3x&seq=17."""
+    """The client's position, from the URL with which it connects: ?epoch=k3x&seq=17."""
+    if not query:
+        return None
     values = dict(parse_qsl(query.decode("latin-1")))
     epoch, seq = values.get("epoch", ""), values.get("seq", "")
-    # More digits than any stream has: int() would take its time, and refuse those of thousands.
-    return Position(epoch, int(seq)) if epoch and seq.isascii() and seq.isdecimal() and len(seq) < 16 else None
+    is_number = seq.isascii() and seq.isdecimal() and len(seq) <= MAX_SEQ_DIGITS
+    return Position(epoch, int(seq)) if epoch and is_number else None
 
 
-def answer(content: dict[str, Any], ref: Ref) -> dict[str, Any]:
-    """A frame with the ref of the request that it answers, if that had one."""
-    return content if ref is None else {"type": content["type"], "ref": ref, "data": content["data"]}
-
-
-def refusal(error: MessageError) -> dict[str, Any]:
-    """What a page gets instead of an answer."""
+def error_message(error: MessageError, ref: Ref = None) -> str:
+    """The message that refuses another, with the ref of a request."""
     data: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.retry_after is not None:
         data["retry_after"] = error.retry_after
-    return {"type": "error", "data": data}
+    return encode({"type": "error", **({} if ref is None else {"ref": ref}), "data": data})
+
+
+def acknowledgement(type_: str, ref: Ref) -> str:
+    """The answer to a request whose handler returns nothing."""
+    return encode({"type": f"{type_}_result", "ref": ref, "data": {}})
 
 
 def explain(error: ValidationError) -> str:
     """The first three problems of a message's data, for people, without repeating what was sent."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)[:3]
     return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}" for problem in problems)
-
-
-PONG = '{"type":"pong"}'
-
-
-def _is_ref(ref: object) -> bool:
-    return isinstance(ref, int) or (isinstance(ref, str) and len(ref) <= MAX_REF_LENGTH)

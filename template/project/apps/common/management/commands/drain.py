@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.common.websockets.registry import tell
+from apps.common.websockets.process.registry import publish_command
 
 
 class Command(BaseCommand):
@@ -25,6 +25,6 @@ class Command(BaseCommand):
             raise CommandError("Without REDIS_URL there is one process, and nowhere to move to: restart it.")
         if within < 1:
             raise CommandError(f"--within {within}: give at least one second.")
-        if not tell({"drain": str(within), "host": host}):
+        if not publish_command({"drain": str(within), "host": host}):
             raise CommandError("Redis did not answer: the processes could not be told. Try again.")
         self.stdout.write(f"The pages of {host} leave within {within} s. Then stop it.")

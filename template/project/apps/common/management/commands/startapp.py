@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core.management.base import CommandError
 from django.core.management.commands.startapp import Command as StartAppCommand
 
-from apps.common.scaffold import PROJECT
+from apps.common.management.scaffold import PROJECT
 
 # Django's own has the name "invoices" where it must be "apps.invoices", and imports that no linter accepts unused;
 # and a tests.py, which would be hidden by the folder tests/ of a feature.

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.common.scaffold import add_feature, is_generated
+from apps.common.management.scaffold import add_feature, is_generated
 
 
 class Command(BaseCommand):
@@ -15,8 +15,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", nargs="?", help="in snake_case, such as orders or live_chat")
         parser.add_argument("--access", help="who may connect: authenticated (if left out), public or staff")
-        parser.add_argument("--action", action="append", help="what a page can ask for: place_order; may be repeated")
-        parser.add_argument("--event", action="append", help="what the server tells: order_placed; may be repeated")
+        parser.add_argument("--action", action="append", help="what a page can send: place_order; may be repeated")
+        parser.add_argument("--event", action="append", help="what it broadcasts: order_placed; may be repeated")
         parser.add_argument("--dry-run", action="store_true", help="list the files, and write nothing")
 
     def handle(

@@ -1,8 +1,8 @@
 /** @typedef {import('../services/websocket.js').BaseWebSocketService} Service */
-/** @typedef {import('../services/events.js').Status} Status */
-/** @typedef {import('../services/events.js').Details} Details */
+/** @typedef {import('../services/websocket/events.js').Status} Status */
+/** @typedef {import('../services/websocket/events.js').Details} Details */
 
-// The dots are of a middling lightness that is seen on white and on black; text is the page's.
+// The dots have a medium lightness, visible on light and dark backgrounds; text has the page's colour.
 const CSS = `
     :host { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 0.25em 0.5em; }
     :host([hidden]), [hidden] { display: none; }
@@ -20,28 +20,36 @@ const CSS = `
     }
 `;
 
-/** What is shown. Replace a word to translate it. */
-export const WORDS = {
+/** Used where the element has no `data-` attribute of that name; `{n}` is the number. */
+const TEXTS = {
     connected: 'Connected',
     connecting: 'Connecting',
     disconnected: 'Disconnected',
     error: 'Connection failed',
     retry: 'Retry',
-    /** @param {number} seconds */
-    wait: (seconds) => `next attempt in ${seconds} s`,
-    /** @param {number} milliseconds */
-    latency: (milliseconds) => `${milliseconds} ms`,
+    wait: 'next attempt in {n} s',
+    latency: '{n} ms',
 };
 
+/** @param {DOMStringMap} dataset of the element, as `{% connection_status %}` renders it */
+export function textsOf(dataset) {
+    return { ...TEXTS, ...dataset };
+}
+
 /**
- * What stands beside the word: the reason, the countdown or the round-trip time.
+ * The detail beside the status: the reason, the countdown or the round-trip time.
  * @param {Status} status
  * @param {{ reason?: string, wait?: number, latency?: number }} facts ms
+ * @param {{ wait: string, latency: string }} texts
  */
-export function describe(status, { reason, wait, latency }) {
+export function describe(status, { reason, wait, latency }, texts) {
+    const number = (/** @type {number} */ n, /** @type {string} */ text) =>
+        text.replace('{n}', `${n}`);
     if (status === 'error') return reason ?? '';
-    if (status === 'connected' && latency !== undefined) return WORDS.latency(Math.round(latency));
-    if (status === 'disconnected' && wait !== undefined) return WORDS.wait(Math.ceil(wait / 1_000));
+    if (status === 'connected' && latency !== undefined)
+        return number(Math.round(latency), texts.latency);
+    if (status === 'disconnected' && wait !== undefined)
+        return number(Math.ceil(wait / 1_000), texts.wait);
     return '';
 }
 
@@ -53,7 +61,7 @@ export class ConnectionStatus extends HTMLElement {
     #undo = [];
     /** @type {any} */
     #countdown;
-    #word = document.createElement('span');
+    #label = document.createElement('span');
     #detail = document.createElement('span');
     #button = document.createElement('button');
 
@@ -61,13 +69,13 @@ export class ConnectionStatus extends HTMLElement {
         super();
         const dot = document.createElement('span');
         dot.className = 'dot';
-        // The word alone is announced, and not each second of the countdown beside it.
-        this.#word.setAttribute('role', 'status');
+        // Only the status is announced, not each second of the countdown.
+        this.#label.setAttribute('role', 'status');
         this.#detail.className = 'detail';
         this.#button.type = 'button';
         this.#button.addEventListener('click', () => this.#service?.retry());
         const root = this.attachShadow({ mode: 'open' });
-        root.append(dot, this.#word, this.#detail, this.#button);
+        root.append(dot, this.#label, this.#detail, this.#button);
         // A constructed sheet, since a Content-Security-Policy may forbid <style>.
         const sheet = new CSSStyleSheet();
         sheet.replaceSync(CSS);
@@ -85,7 +93,7 @@ export class ConnectionStatus extends HTMLElement {
     }
 
     connectedCallback() {
-        // A service that was set before this class was there lies upon the accessor.
+        // A service that was set before this class was defined shadows the accessor.
         const { service } = this;
         Reflect.deleteProperty(this, 'service');
         this.service = service;
@@ -100,7 +108,7 @@ export class ConnectionStatus extends HTMLElement {
         if (!this.#service) return;
         this.#undo = [
             this.#service.on('connectionStatus', (...args) => this.#show(...args)),
-            this.#service.on('latency', (latency) => this.#tell({ latency })),
+            this.#service.on('latency', (latency) => this.#showDetail({ latency })),
         ];
         this.#show(this.#service.status, { attempt: 0 });
     }
@@ -108,24 +116,25 @@ export class ConnectionStatus extends HTMLElement {
     /** @param {Status} status @param {Details} details */
     #show(status, { delay, reason }) {
         this.setAttribute('status', status);
-        this.#word.textContent = WORDS[status];
-        this.#button.textContent = WORDS.retry;
+        const texts = textsOf(this.dataset);
+        this.#label.textContent = texts[status];
+        this.#button.textContent = texts.retry;
         this.#button.hidden = status !== 'error' && delay === undefined;
-        this.#tell({ reason, wait: delay });
+        this.#showDetail({ reason, wait: delay });
         clearInterval(this.#countdown);
         if (delay !== undefined) this.#count(Date.now() + delay);
     }
 
     /** @param {number} until */
     #count(until) {
-        const tick = () => this.#tell({ wait: Math.max(0, until - Date.now()) });
+        const tick = () => this.#showDetail({ wait: Math.max(0, until - Date.now()) });
         this.#countdown = setInterval(tick, 1_000);
     }
 
     /** @param {{ reason?: string, wait?: number, latency?: number }} facts */
-    #tell(facts) {
+    #showDetail(facts) {
         const status = /** @type {Status} */ (this.getAttribute('status'));
-        this.#detail.textContent = describe(status, facts);
+        this.#detail.textContent = describe(status, facts, textsOf(this.dataset));
     }
 }
 

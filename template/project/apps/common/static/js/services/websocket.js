@@ -1,31 +1,31 @@
-import { Backoff } from './backoff.js';
-import { Events, guard } from './events.js';
-import { Heartbeat } from './heartbeat.js';
-import { Outbox } from './outbox.js';
-import { watchPage } from './page.js';
-import { isFinal, SocketError, socketURL } from './protocol.js';
-import { Requests } from './requests.js';
+import { Backoff } from './websocket/backoff.js';
+import { Events, guard } from './websocket/events.js';
+import { Heartbeat } from './websocket/heartbeat.js';
+import { Outbox } from './websocket/outbox.js';
+import { watchPageEvents } from './websocket/page_events.js';
+import { isFinal, parsePageData, SocketError, socketURL } from './websocket/protocol.js';
+import { Requests } from './websocket/requests.js';
 
 const DEFAULTS = {
-    maxAttempts: 5, // to reconnect, before giving up
+    maxAttempts: 5, // to reconnect, then status `error`
     minDelay: 1_000, // ms before the first of them; doubled each time
     maxDelay: 30_000, // ms
-    stableAfter: 5_000, // ms connected until the attempts are counted anew
+    stableAfter: 5_000, // ms connected until the attempts count from zero
     connectTimeout: 10_000, // ms
     requestTimeout: 10_000, // ms
-    heartbeat: 25_000, // ms between pings, until the greeting says; 0 for none
-    pongTimeout: 5_000, // ms of silence after a ping until the connection is lost
-    maxBytes: 65_536, // of a message, until the greeting says
+    heartbeat: 25_000, // ms between pings, until the server's `welcome` sets it; 0 for none
+    pongTimeout: 5_000, // ms without a message after a ping until the connection is lost
+    maxBytes: 65_536, // of a message, until the server's `welcome` sets it
     queueLimit: 64, // messages that wait for a connection
     queueTtl: 30_000, // ms that each of them waits
 };
 
-/** @typedef {import('./protocol.js').Position} Position */
+/** @typedef {import('./websocket/protocol.js').Position} Position */
 /** @typedef {{ type: string, [member: string]: unknown }} Message */
-/** @typedef {import('./events.js').Status} Status */
-/** @typedef {import('./events.js').Details} Details */
+/** @typedef {import('./websocket/events.js').Status} Status */
+/** @typedef {import('./websocket/events.js').Details} Details */
 
-/** A connection that comes back and continues where it was. */
+/** A connection that reconnects, and receives the broadcasts it missed. */
 export class BaseWebSocketService extends Events {
     #options;
     #backoff;
@@ -46,13 +46,14 @@ export class BaseWebSocketService extends Events {
     #position;
 
     /**
-     * @param {{ endpoint: string | (() => string | Promise<string>), position?: Position }
-     *     & Partial<typeof DEFAULTS>} options a function is asked before each attempt
+     * @param {{ endpoint: string | (() => string | Promise<string>), pageData?: string }
+     *     & Partial<typeof DEFAULTS>} options a function as endpoint is called before each attempt;
+     *     pageData is what the view's page_data() returned, as the page has it
      */
     constructor(options) {
         super();
         this.#options = { ...DEFAULTS, ...options };
-        this.#position = options.position && { ...options.position };
+        this.#position = parsePageData(options.pageData);
         this.#backoff = new Backoff(this.#options);
         this.#heartbeat = new Heartbeat(this.#options.pongTimeout, {
             ping: () => this.#socket?.send('{"type":"ping"}'),
@@ -66,30 +67,30 @@ export class BaseWebSocketService extends Events {
         return this.#status;
     }
 
-    /** Whether a message would leave now. */
+    /** Whether `send()` would send at once. */
     get isConnected() {
         return this.#status === 'connected' && this.#socket?.readyState === 1;
     }
 
     /**
      * Connect, and stay connected until `close()`.
-     * @returns {Promise<void>} settles when it is open, or given up
+     * @returns {Promise<void>} resolves when open; rejects when closed, refused or out of attempts
      */
     connect() {
         if (!this.#unwatch || this.#status === 'error') this.retry();
         return this.#whenOpen();
     }
 
-    /** Try now, with all attempts ahead. */
+    /** Reconnect now, and count the attempts from zero. */
     retry() {
-        this.#unwatch ??= watchPage((isLeaving) => this.#onPage(isLeaving));
+        this.#unwatch ??= watchPageEvents((isLeaving) => this.#onPageEvent(isLeaving));
         this.#backoff.attempt = 0;
         if (this.#status === 'disconnected' || this.#status === 'error') this.#attempt();
         return this.#whenOpen();
     }
 
     close() {
-        this.#ignorePage();
+        this.#unwatchPage();
         this.#hangUp();
         this.#setStatus('disconnected');
         this.#abandon(new SocketError('closed'));
@@ -104,7 +105,7 @@ export class BaseWebSocketService extends Events {
     }
 
     /**
-     * Send, and await the answer. Never repeated: the server may have acted.
+     * Send, and await the reply. Never sent twice: the server may have handled the first.
      * @param {Message} message
      * @param {{ timeout?: number }} [options] ms
      */
@@ -113,8 +114,8 @@ export class BaseWebSocketService extends Events {
     }
 
     /**
-     * Override to handle frames. By default each is an event of its type.
-     * @param {any} data the whole frame
+     * Override to handle messages. By default each is emitted as an event of its type.
+     * @param {any} data the whole message
      */
     handleMessage(data) {
         this.emit(data.type, data);
@@ -149,7 +150,7 @@ export class BaseWebSocketService extends Events {
         this.#heartbeat.start(this.#options.heartbeat);
         this.#status = 'connected';
         for (const { text, ref } of this.#outbox.take()) {
-            // A request may be over before it is sent.
+            // A request may have timed out in the outbox.
             if (!ref || this.#requests.pending.has(ref)) this.#socket?.send(text);
         }
         for (const settle of this.#waiters.splice(0)) settle();
@@ -167,27 +168,27 @@ export class BaseWebSocketService extends Events {
 
     /** @param {number} code @param {string} reason */
     #fail(code, reason) {
-        if (isFinal(code)) this.#ignorePage(); // whose return is no reason to ask again
+        if (isFinal(code)) this.#unwatchPage(); // its events must not retry what was refused for good
         const error = new SocketError(isFinal(code) ? code : 'gave_up', reason);
         this.#setStatus('error', { code, reason });
         this.emit('error', error);
         this.#abandon(error);
     }
 
-    /** Move on without waiting for the close. */
+    /** End this attempt without waiting for the close handshake. */
     #hangUp() {
         this.#generation += 1;
         clearTimeout(this.#timer);
         this.#heartbeat.stop();
         this.#socket?.close();
         this.#socket = undefined;
-        // Until then, requests are in the outbox.
+        // Before that, requests wait in the outbox.
         if (this.#status !== 'connected') return;
         const error = new SocketError('connection_lost');
         for (const ref of this.#requests.pending.keys()) this.#requests.settle(ref, error);
     }
 
-    /** @param {SocketError} error for all who wait */
+    /** @param {SocketError} error for pending connect() calls and unsent messages */
     #abandon(error) {
         for (const settle of this.#waiters.splice(0)) settle(error);
         for (const unsent of this.#outbox.take()) this.#drop(error.code, unsent);
@@ -213,7 +214,7 @@ export class BaseWebSocketService extends Events {
         const open = new Promise((resolve, reject) => {
             this.#waiters.push((error) => (error ? reject(error) : resolve(undefined)));
         });
-        open.catch(() => {}); // `error` tells, too
+        open.catch(() => {}); // unhandled is fine: `error` is emitted, too
         return open;
     }
 
@@ -246,13 +247,13 @@ export class BaseWebSocketService extends Events {
         else this.handleMessage(frame);
     }
 
-    /** @param {any} greeting */
+    /** @param {any} data */
     #welcome({ epoch, seq, recovered, heartbeat, max_bytes: maxBytes }) {
         if (maxBytes) this.#options.maxBytes = maxBytes;
         if (heartbeat) this.#heartbeat.start(heartbeat * 1_000);
         this.#heartbeat.probe();
         if (recovered === false) this.#resync({ epoch, seq });
-        // The greeting's number is ahead of the missed frames.
+        // A known position stays: the missed broadcasts follow this message.
         else if (epoch) this.#position ??= { epoch, seq };
     }
 
@@ -262,7 +263,7 @@ export class BaseWebSocketService extends Events {
         this.emit('resync', position);
     }
 
-    /** Leave at random, but not amid a request. @param {number} within seconds */
+    /** Reconnect at a random moment, after pending requests. @param {number} within seconds */
     #drain(within) {
         const leave = () => {
             if (this.#requests.pending.size) this.#timer = setTimeout(leave, 100);
@@ -283,7 +284,7 @@ export class BaseWebSocketService extends Events {
         else if (!this.#outbox.add(unsent)) this.#drop('queue_full', unsent);
     }
 
-    /** @param {string | number} code @param {import('./outbox.js').Unsent} unsent */
+    /** @param {string | number} code @param {import('./websocket/outbox.js').Unsent} unsent */
     #drop(code, { message, ref }) {
         const error = new SocketError(code, '', message);
         if (ref) this.#requests.settle(ref, error);
@@ -291,7 +292,7 @@ export class BaseWebSocketService extends Events {
     }
 
     /** @param {boolean} isLeaving */
-    #onPage(isLeaving) {
+    #onPageEvent(isLeaving) {
         if (!isLeaving && this.#status === 'connected') return this.#heartbeat.probe();
         if (!isLeaving) return this.retry();
         // An open socket bars the back/forward cache.
@@ -299,7 +300,7 @@ export class BaseWebSocketService extends Events {
         this.#setStatus('disconnected');
     }
 
-    #ignorePage() {
+    #unwatchPage() {
         this.#unwatch?.();
         this.#unwatch = undefined;
     }

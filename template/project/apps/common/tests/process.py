@@ -1,0 +1,113 @@
+"""A server in a process of its own, which a test may kill, suspend and start again at the same address."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+START_SECONDS = 60  # at most
+STOP_SECONDS = 30
+
+Process = subprocess.Popen[Any]
+
+SERVE = """
+import sys, uvicorn
+from apps.common.server import UVICORN_OPTIONS
+
+uvicorn.run(sys.argv[1], port=int(sys.argv[2]), **UVICORN_OPTIONS)
+"""
+
+
+class ServerProcess:
+    """uvicorn with an application, served as in development, with a database and a memory of its own.
+
+    application: as uvicorn wants it, "config.asgi:application".
+    folder: for the database and the log.
+    """
+
+    def __init__(self, application: str, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._command = [sys.executable, "-c", SERVE, application, str(self.port)]
+        self._log = folder / f"server-{self.port}.log"
+        # What a developer has in .env is no matter here.
+        self._environment = {
+            **os.environ,
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "DATABASE_URL": f"sqlite:///{folder}/server-{self.port}.sqlite3",
+            "DEBUG": "true",
+            "HTTPS": "false",
+            "REDIS_URL": "",
+            "STATIC_URL": "/static/",
+        }
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Returns when it takes connections. Harmless if it runs."""
+        if not self._process:
+            with self._log.open("ab") as log:
+                options: Any = {"cwd": settings.BASE_DIR, "env": self._environment, "stdout": log, "stderr": log}
+                self._process = subprocess.Popen(self._command, **options)  # noqa: S603 - our own command
+            self._wait_for(self._process)
+
+    def kill(self) -> None:
+        """As a crash does: it has no time to close anything. Harmless if it does not run."""
+        self._end(subprocess.Popen.kill)
+
+    def terminate(self) -> None:
+        """As a deploy does: it closes its connections."""
+        self._end(subprocess.Popen.terminate)
+
+    def suspend(self) -> None:
+        """It answers nobody, and keeps all connections."""
+        suspend(self._process)
+
+    def resume(self) -> None:
+        resume(self._process)
+
+    def _wait_for(self, process: Process) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            time.sleep(0.05)
+        pytest.fail(f"{self._command} did not start: {self._log.read_text()}")
+
+    def _end(self, end: Callable[[Process], None]) -> None:
+        process, self._process = self._process, None
+        if process:
+            end(process)
+            process.wait(timeout=STOP_SECONDS)
+
+
+def suspend(process: Process | None) -> None:
+    """It does nothing until it is resumed, and keeps all that it has. Windows cannot do so: the test is skipped."""
+    assert process, "it does not run"
+    if sys.platform == "win32":
+        pytest.skip("Windows cannot suspend a process.")
+    process.send_signal(signal.SIGSTOP)
+
+
+def resume(process: Process | None) -> None:
+    assert process, "it does not run"
+    if sys.platform != "win32":
+        process.send_signal(signal.SIGCONT)
+
+
+def free_port() -> int:
+    """A port of this machine that no connection gets by itself in the time until a server listens there."""
+    for port in random.sample(range(20_000, 32_000), 100):  # systems give connections higher ones
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("No port is free.")

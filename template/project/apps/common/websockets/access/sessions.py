@@ -1,0 +1,120 @@
+"""The session and the user of a connection, read in one go when it opens."""
+
+import asyncio
+from contextvars import Context
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import OperationalError
+from django.http import parse_cookie
+
+from apps.common.websockets.event_loop import of_running_loop
+
+Loaded = tuple[SessionBase, AbstractBaseUser | AnonymousUser]
+
+
+class SessionAuth:
+    """ASGI middleware that puts "session" and "user" into the scope.
+
+    Channels' stack of three reads them in two trips to the thread that runs ORM work, and wraps every message that is
+    sent. This one makes a single trip, none without a session cookie, and then hands the connection on.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        session_key = _cookie(scope, settings.SESSION_COOKIE_NAME)
+        if session_key:
+            session, user = await of_running_loop(BatchLoader).load(session_key)
+        else:
+            session, user = _store(None), AnonymousUser()
+        scope.update(session=session, user=user)  # a copy would stay in memory beside it as long as the connection
+        await self.application(scope, receive, send)
+
+
+class BatchLoader:
+    """Reads the sessions of all clients that connect at the same moment in one trip to the thread that runs ORM work:
+    after a restart all of them do. One for each event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, asyncio.Future[Loaded]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def load(self, session_key: str) -> Loaded:
+        """The session and its user; a new session and AnonymousUser if there is no such session."""
+        future: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self._waiting.append((session_key, future))
+        if self._task is None:
+            # One task serves several connections, so it must not inherit the first one's context.
+            self._task = asyncio.create_task(self._work(), context=Context())
+        return await future
+
+    async def _work(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            loaded: list[Any]
+            try:
+                loaded = await database_sync_to_async(_load_all)([session_key for session_key, _ in waiting])
+            except Exception as error:
+                loaded = [error] * len(waiting)
+            for (_, future), result in zip(waiting, loaded, strict=True):
+                _resolve(future, result)
+        self._task = None
+
+
+def load_session(session_key: str) -> Loaded:
+    """The session and its user, for sync code."""
+    session = _store(session_key)
+    # Django reads nothing of the request but its session, and compares the password's hash with the session's.
+    request: Any = SimpleNamespace(session=_SessionSnapshot(session.items()))
+    return session, auth.get_user(request)
+
+
+class _SessionSnapshot(dict[str, Any]):
+    """What auth.get_user() reads. It would end or renew the session itself, which needs a response that sets a cookie:
+    that is left to the next request."""
+
+    def flush(self) -> None:
+        pass
+
+    def cycle_key(self) -> None:
+        pass
+
+
+def _load_all(session_keys: list[str]) -> list[Any]:
+    return [_attempt(session_key) for session_key in session_keys]
+
+
+def _attempt(session_key: str) -> Any:
+    try:
+        return load_session(session_key)
+    except OperationalError:  # the database is unavailable for all of them
+        raise
+    except Exception as error:  # raised for the connection of this session alone
+        return error
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if future.done():  # the waiting connection has closed
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _store(session_key: str | None) -> SessionBase:
+    store: SessionBase = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return store
+
+
+def _cookie(scope: Any, name: str) -> str:
+    header = b"; ".join(value for key, value in scope["headers"] if key == b"cookie")
+    return parse_cookie(header.decode("latin-1")).get(name, "")

@@ -1,0 +1,39 @@
+"""The ends of the ASGI application: paths without a consumer, and the server's start and stop."""
+
+import logging
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.urls import URLPattern, re_path
+
+from apps.common.websockets.process.hub import get_hub
+from apps.common.websockets.process.registry import get_registry
+from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.streams import get_streams
+
+logger = logging.getLogger(__name__)
+
+
+class UnknownPath(AsyncWebsocketConsumer):
+    """Closes the connections of a path that no feature serves with a code that names the reason."""
+
+    async def connect(self) -> None:
+        logger.warning("No consumer for %s; see the routing.py of the feature", self.scope["path"])
+        await self.accept()
+        await self.close(int(CloseCode.NO_SUCH_PATH))
+
+    @classmethod
+    def route(cls) -> URLPattern:
+        """The last of all routes."""
+        route: URLPattern = re_path(r"", cls.as_asgi())
+        return route
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """Subscribe to commands when the server starts; close the groups and the stream store when it stops."""
+    while (await receive())["type"] != "lifespan.shutdown":
+        await get_registry().start()
+        await send({"type": "lifespan.startup.complete"})
+    await get_hub().close()
+    await get_streams().close()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,213 @@
+"""One subscription for each group and event loop, however many connections are members.
+
+With stock Channels every member has a channel of its own: a broadcast is copied, queued and encoded once for each. Here
+a broadcast reaches the process once, is encoded once, and is given to every member in order. A missing one is noticed
+by its number and read from the stream once for all members; if it is gone, every client gets a resync.
+"""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+from apps.common.websockets.event_loop import of_all_loops, of_running_loop
+from apps.common.websockets.process.events import Event, NumberedEvent, Resync
+from apps.common.websockets.process.metrics import count
+from apps.common.websockets.process.task_queue import TaskQueue
+from apps.common.websockets.protocol import UNKNOWN_POSITION, Position
+from apps.common.websockets.streams import get_streams
+from apps.common.websockets.streams.base import Broadcast, StreamsUnavailable
+
+logger = logging.getLogger(__name__)
+
+MEMBERS_AT_ONCE = 512  # before other tasks run
+JOIN_SECONDS = 5.0
+RETRY_SECONDS = 0.25
+MAX_WAITING = 10_000  # broadcasts of one group that the process has not delivered yet
+
+
+class Member(Protocol):
+    """What can join a group."""
+
+    def deliver(self, group: str, event: Event) -> None:
+        """Take an event, without waiting."""
+
+
+class Hub:
+    """The groups in which this event loop has members."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, _Group] = {}
+
+    async def join(self, name: str, member: Member) -> Position:
+        """Make the member receive the group's events. Returns the position in its stream after which it does.
+
+        Raises StreamsUnavailable.
+        """
+        while True:
+            group = self._groups.setdefault(name, _Group(name))
+            async with group.lock:
+                if group.failure:
+                    raise StreamsUnavailable(group.failure)  # waiters share one attempt
+                if self._groups.get(name) is not group:
+                    continue  # it was closed while this waited for the lock
+                if not group.is_open:
+                    await self._open(group)
+                group.members[member] = None
+                return group.position
+
+    async def leave(self, name: str, member: Member) -> None:
+        """Undo a join; harmless without one."""
+        group = self._groups.get(name)
+        if group is None:
+            return
+        group.members.pop(member, None)  # at once: nothing more is delivered
+        async with group.lock:
+            if not group.members and self._groups.get(name) is group:
+                await self._close(group)
+
+    def members(self, name: str) -> int:
+        """How many connections of this event loop are in the group."""
+        group = self._groups.get(name)
+        return len(group.members) if group else 0
+
+    def groups(self) -> list[str]:
+        """The names of the groups."""
+        return list(self._groups)
+
+    async def close(self) -> None:
+        """Close every group: the event loop is about to end."""
+        for name in list(self._groups):
+            await self._groups.pop(name).close()
+
+    async def _open(self, group: "_Group") -> None:
+        try:
+            async with asyncio.timeout(JOIN_SECONDS):
+                await group.open()
+        except (RedisError, OSError, TimeoutError, StreamsUnavailable) as error:
+            group.failure = str(error) or type(error).__name__
+            raise StreamsUnavailable(group.failure) from error
+        finally:
+            if not group.is_open:  # also when the client disconnected meanwhile
+                await self._close(group)
+
+    async def _close(self, group: "_Group") -> None:
+        try:
+            await group.close()
+        finally:
+            self._groups.pop(group.name, None)  # only now: a join meanwhile waits for the lock, and makes another
+
+
+class _Group:
+    """One group in this event loop: the members in order of joining, and the position up to which they are served."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lock = asyncio.Lock()
+        self.members: dict[Member, None] = {}
+        self.position = UNKNOWN_POSITION
+        self.is_open = False
+        self.failure = ""  # why it could not be opened
+        self._work: TaskQueue[Event | Broadcast | None] = TaskQueue(self._take, MAX_WAITING)
+        self._pump: asyncio.Task[None] | None = None
+        self._channel = ""
+        self._has_gap = False
+        self._opened = asyncio.Event()
+
+    async def open(self) -> None:
+        layer = get_channel_layer()
+        self._channel = await layer.new_channel("hub")
+        self._pump = asyncio.create_task(self._receive(layer), name=f"hub: {self.name}")
+        await layer.group_add(self.name, self._channel)
+        await get_streams().subscribe(self.name, self._put, lambda: self.position)
+        # After the subscription: a broadcast published in between is received, and known by its number.
+        self.position = await get_streams().atop(self.name)
+        self.is_open = True
+        self._opened.set()
+
+    async def close(self) -> None:
+        self.is_open = False
+        await self._work.close()
+        await get_streams().unsubscribe(self.name)
+        if self._pump:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+            await self._leave_channel_layer()
+
+    async def _leave_channel_layer(self) -> None:
+        try:
+            await get_channel_layer().group_discard(self.name, self._channel)
+        except (RedisError, OSError):
+            logger.debug("The channel layer is unavailable", exc_info=True)
+
+    async def _receive(self, layer: Any) -> None:
+        while True:
+            try:
+                self._put(Event(await layer.receive(self._channel)))
+            except Exception:
+                logger.exception("An event of %s could not be read", self.name)
+                await asyncio.sleep(1)  # back off before retrying
+
+    def _put(self, item: Event | Broadcast | None) -> None:
+        if not self._work.put(item):
+            logger.error("%s: more than %s broadcasts wait", self.name, MAX_WAITING)
+            self._has_gap = True
+
+    async def _take(self, item: Event | Broadcast | None) -> None:
+        await self._opened.wait()  # before that, the position is unknown
+        if self._has_gap:
+            await self._recover()
+        if isinstance(item, Event):
+            await self._deliver_to_members(item)
+        elif item is None or item.epoch != self.position.epoch or item.seq > self.position.seq + 1:
+            await self._recover()
+        elif item.seq == self.position.seq + 1:
+            await self._advance(item)
+
+    async def _advance(self, broadcast: Broadcast) -> None:
+        event = NumberedEvent(broadcast)
+        self.position = Position(broadcast.epoch, broadcast.seq)
+        await self._deliver_to_members(event)
+
+    async def _deliver_to_members(self, event: Event) -> None:
+        members = list(self.members)
+        if not event.is_resync:
+            count("sent", len(members))
+        for number, member in enumerate(members, 1):
+            try:
+                member.deliver(self.name, event)
+            except Exception:
+                # One failing member must not affect the others.
+                logger.exception("A member of %s failed to take an event", self.name)
+            if number % MEMBERS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _recover(self) -> None:
+        self._has_gap = False
+        while True:
+            try:
+                missed = await get_streams().since(self.name, self.position)
+                top = None if missed is not None else await get_streams().atop(self.name)
+                break
+            except StreamsUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+        if top:
+            count("resyncs")
+            self.position = top
+            await self._deliver_to_members(Resync(top))
+        elif missed:
+            count("gaps_recovered")
+        for broadcast in missed or ():
+            await self._advance(broadcast)
+
+
+def get_hub() -> Hub:
+    """The hub of the running event loop."""
+    return of_running_loop(Hub)
+
+
+def all_members() -> dict[str, int]:
+    """How many connections of this process are in each group."""
+    return {name: hub.members(name) for _, hub in of_all_loops(Hub) for name in hub.groups()}

@@ -1,0 +1,47 @@
+"""Counters of this process, in Prometheus' text format."""
+
+import os
+from collections import Counter
+
+# Every counter with its meaning. Another name raises KeyError.
+MEANINGS = {
+    "sent": "broadcasts given to connections",
+    "replayed": "broadcasts replayed to connections that reconnected",
+    "replays_refused": "connections whose missed broadcasts could not be replayed",
+    "gaps_recovered": "gaps in a group's broadcasts that were recovered from its stream",
+    "resyncs": "groups whose clients got a resync, because broadcasts were lost",
+    "slow_closes": "connections that were closed because the client was too slow",
+    "failed_broadcasts": "broadcasts that failed because the stream store was unavailable",
+    "refused_messages": "client messages that were answered with an error",
+}
+
+_counts: Counter[str] = Counter(dict.fromkeys(MEANINGS, 0))
+
+
+def count(name: str, number: int = 1) -> None:
+    """Add to a counter. Not exact when threads add at once: exactness would cost a lock."""
+    if name not in MEANINGS:
+        raise KeyError(f"{name!r} is not in MEANINGS")
+    _counts[name] += number
+
+
+def counts() -> dict[str, int]:
+    """All counters."""
+    return dict(_counts)
+
+
+def prometheus(members: dict[str, int], connections: int) -> str:
+    """All counters, the number of connections and the sizes of groups, in Prometheus' text format.
+
+    The label `pid` identifies the process: of several behind one port, another one answers each time.
+    """
+    # Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+    pid = f'pid="{os.getpid()}"'
+    lines = ["# HELP websockets_connections open connections", "# TYPE websockets_connections gauge"]
+    lines.append(f"websockets_connections{{{pid}}} {connections}")
+    lines += ["# HELP websockets_members connections in a group", "# TYPE websockets_members gauge"]
+    lines += [f'websockets_members{{{pid},group="{group}"}} {number}' for group, number in sorted(members.items())]
+    for name, number in counts().items():
+        metric = f"websockets_{name}_total"
+        lines += [f"# HELP {metric} {MEANINGS[name]}", f"# TYPE {metric} counter", f"{metric}{{{pid}}} {number}"]
+    return "\n".join(lines) + "\n"

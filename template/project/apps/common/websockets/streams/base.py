@@ -1,0 +1,73 @@
+"""What every stream store offers, and its bounds."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
+
+from apps.common.websockets.protocol import Position
+
+MAX_MESSAGES = 1_000
+MAX_BYTES = 1024 * 1024  # of one stream; JSON, about a byte a character
+MESSAGE_SECONDS = 5 * 60
+STREAM_SECONDS = 24 * 60 * 60  # the numbering outlives the messages: a client may reconnect with the last number
+MAX_REPLAY_BYTES = 256 * 1024  # beyond this size a reload is cheaper
+
+Command = dict[str, str]  # for the registries of all processes; see process/registry.py
+
+
+class Broadcast(NamedTuple):
+    """A message of a stream."""
+
+    epoch: str
+    seq: int
+    body: str  # the message's text, without its number
+
+
+# Called in the subscriber's event loop, with each broadcast in order, or with None if some may be missing.
+OnBroadcast = Callable[[Broadcast | None], None]
+
+
+class StreamsUnavailable(Exception):
+    """The stream store is unavailable. What was requested has not happened."""
+
+
+class Streams(Protocol):
+    """The streams of all groups. The methods with an `a` are for async code, append() and top() for any thread."""
+
+    def append(self, group: str, body: str) -> Position:
+        """Number, keep and publish a message. Raises StreamsUnavailable, as the others do."""
+
+    async def aappend(self, group: str, body: str) -> Position: ...
+
+    def top(self, group: str) -> Position:
+        """The last number of the group's stream, which is made if there is none."""
+
+    async def atop(self, group: str) -> Position: ...
+
+    async def since(self, group: str, position: Position) -> list[Broadcast] | None:
+        """The broadcasts after a position; None if any of them is gone, or if they are too large for a replay."""
+
+    async def subscribe(
+        self, group: str, on_broadcast: OnBroadcast, position: Callable[[], Position] | None = None
+    ) -> None:
+        """Call `on_broadcast` with each broadcast from now on, in the running loop: once for each loop and group.
+
+        position: returns the subscriber's position, for a store that compares it with its own to detect a loss.
+        """
+
+    async def unsubscribe(self, group: str) -> None: ...
+
+    def publish_command(self, command: Command) -> bool:
+        """Send a command to every process, this one included; False if it was not sent."""
+
+    def subscribe_control(self, on_command: Callable[[Command], Any]) -> Coroutine[Any, Any, None]:
+        """Call `on_command` with each command that any process publishes, in the running loop."""
+
+    async def unsubscribe_control(self) -> None: ...
+
+    async def close(self) -> None:
+        """Close what the running loop has open."""
+
+
+def fits_replay(broadcasts: list[Broadcast]) -> bool:
+    """Whether sending them costs less than reloading the state."""
+    return sum(len(broadcast.body) for broadcast in broadcasts) <= MAX_REPLAY_BYTES
