@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.template import Template, clone_work_tree, commit, run
 
-# Git asks nobody, and reads nothing of the machine's owner.
+# Git prompts for nothing, and ignores the settings of the machine's owner.
 os.environ.update(GIT_TERMINAL_PROMPT="0", GIT_CONFIG_GLOBAL=os.devnull)
 
 
@@ -128,12 +128,17 @@ class Tools:
     home: Path
     mypy_cache: Path
 
-    def make(self, project: Path, target: str, **environment: str) -> str:
+    def make(self, project: Path, target: str, pytest_options: str = "") -> str:
         """A target of the project's Makefile, which finds everything installed."""
         self._lend_packages(project)
         (project / "node_modules").touch()
-        own_environment = {"UV_PROJECT_ENVIRONMENT": str(self.home / ".venv"), "UV_NO_SYNC": "1"}
-        return run(project, "make", target, **own_environment, **environment)
+        environment = str(self.home / ".venv")
+        return run(
+            *(project, "make", target),
+            UV_PROJECT_ENVIRONMENT=environment,
+            UV_NO_SYNC="1",
+            PYTEST_ADDOPTS=pytest_options,
+        )
 
     def run(self, project: Path, *command: str) -> str:
         self._lend_packages(project)

@@ -1,4 +1,4 @@
-"""The second front door: `cookiecutter TEMPLATE` makes what `copier copy TEMPLATE` makes."""
+"""Cookiecutter's entry point: `cookiecutter TEMPLATE` makes what `copier copy TEMPLATE` makes."""
 
 import json
 from pathlib import Path

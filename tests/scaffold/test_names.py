@@ -19,7 +19,7 @@ pytestmark = pytest.mark.turn(3)  # short ones, of which a worker may have the n
 COMMON = ROOT / "template/project/apps/common"
 WEBSOCKETS = "template/project/apps/common/websockets"
 
-# What was asked for, the words of the refusal, and what the refusal proposes, or a name as near as possible.
+# The name, the words of the refusal, and what the refusal proposes, or a name as near as possible.
 FEATURES = [
     ("class", "is a keyword of Python. Try 'class_item'", "class_item"),
     ("type", "is a keyword of Python", "type_item"),  # a soft one
@@ -100,12 +100,12 @@ def assert_refuses(words: str, below: Path, make: Callable[[], object]) -> None:
     assert snapshot(below) == before
 
 
-@pytest.mark.parametrize(("name", "words", "cure"), FEATURES)
+@pytest.mark.parametrize(("name", "words", "fix"), FEATURES)
 def test_refuses_a_feature_that_would_break(
-    template: Template, project: Path, tmp_path: Path, name: str, words: str, cure: str
+    template: Template, project: Path, tmp_path: Path, name: str, words: str, fix: str
 ) -> None:
     assert_refuses(words, tmp_path, lambda: template.feature(name, project))
-    assert accepted_features({cure}) == {cure}
+    assert accepted_features({fix}) == {fix}
 
 
 @pytest.mark.parametrize("name", ["\u043erders", "orders日", "pro\ufb01les"])

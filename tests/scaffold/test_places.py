@@ -24,7 +24,7 @@ TOO_MUCH = "# {{ 'x' * 1_000_000 }}\n"
 
 
 def copy(folder: Path, *arguments: str | Path) -> None:
-    """What a user types in a folder."""
+    """The commands that a user types in a folder."""
     run(folder, "copier", "copy", "--defaults", "--quiet", *arguments)
 
 

@@ -1,4 +1,4 @@
-"""What a Django developer does in the first hour passes in a generated project, without a comment that silences."""
+"""The first hour of a Django developer passes in a generated project, without a comment that silences."""
 
 import os
 import shutil

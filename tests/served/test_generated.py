@@ -56,7 +56,7 @@ def test_make_test_passes_without_the_tests_of_the_base(
     template.feature("orders", project)
     assert not (project / "apps/common/tests").exists()
     report = tmp_path / "report.xml"
-    printed = tools.make(project, "test", PYTEST_ADDOPTS=f"--junit-xml={report}")
+    printed = tools.make(project, "test", f"--junit-xml={report}")
     passed, others = results(report)
     assert others == set()
     assert set(passed) == {"apps.orders.tests.test_consumer", "apps.orders.tests.test_browser"}

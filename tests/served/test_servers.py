@@ -77,7 +77,7 @@ def test_requests_are_answered_and_broadcasts_arrive(server: Process) -> None:
 
 
 @pytest.mark.parametrize(("path", "code"), [("/ws/orders/1/", 4401), ("/ws/nowhere/", 4404)])
-def test_a_refused_page_is_told_why(path: str, code: int, server: Process) -> None:
+def test_a_refused_client_gets_the_reason(path: str, code: int, server: Process) -> None:
     async def scenario() -> None:
         async with page(server, path) as connection:
             assert await close_code(connection) == code

@@ -1,4 +1,4 @@
-"""The features of earlier releases work in a project of the work tree: nobody's own feature is ever updated."""
+"""The features of earlier releases work in a project of the work tree: an owner's feature is never updated."""
 
 import re
 import shutil

@@ -58,7 +58,7 @@ def stopped(project: Path, *options: str, **environment: str) -> str:
 
 
 def refused(project: Path, *options: str, **environment: str) -> str:
-    """What it says when it changes nothing at all, in one or two lines."""
+    """Its message when it changes nothing at all, in one or two lines."""
     before = snapshot(project)
     message = stopped(project, *options, **environment)
     assert without_git(snapshot(project)) == without_git(before)
@@ -94,7 +94,7 @@ def release(template: Template, file: str = "manage.py", *, tag: str = "1.1.0", 
     template.release(tag)
 
 
-# What arrives
+# Changes of the template
 
 
 @pytest.mark.usefixtures("features")
@@ -169,7 +169,7 @@ def test_an_existing_project_that_took_the_common_part(own_template: Template, t
     assert (site / "manage.py").read_text() == "_src_path: elsewhere\n"
 
 
-# What the owner did
+# Changes of the owner
 
 
 def test_edits_apart_from_each_other_merge(own_template: Template, project: Path) -> None:
@@ -479,7 +479,7 @@ def test_an_answer_for_tests_and_a_test_of_the_owners_conflict(own_template: Tem
     assert (project / PROTOCOL_TEST).with_name("test_mine.py").read_text() == "# mine alone\n"
 
 
-def test_an_answer_removes_tests_that_nobody_edited(tested: Path) -> None:
+def test_an_answer_removes_tests_that_the_owner_did_not_edit(tested: Path) -> None:
     (tested / PROTOCOL_TEST).with_name("test_mine.py").write_text("# mine alone\n")
     commit(tested)
     update(tested, "--answer", "base_tests=false")
@@ -529,7 +529,7 @@ def test_an_answer_that_there_is_not(project: Path, answer: str, reason: str) ->
     assert reason in refused(project, "--answer", answer)
 
 
-# What is refused, with nothing changed
+# Refusals, with nothing changed
 
 
 @pytest.mark.usefixtures("features")
@@ -589,7 +589,7 @@ def test_a_template_that_is_gone(own_template: Template, project: Path, options:
     assert "write its new address as _src_path" in message
 
 
-def test_a_version_that_nobody_has(own_template: Template, project: Path) -> None:
+def test_a_version_that_does_not_exist(own_template: Template, project: Path) -> None:
     release(own_template)
     assert "version 9.9.9" in refused(project, "--to", "9.9.9")
     replace(project / ".copier-answers.yml", "_commit: 1.0.0", "_commit: 1.0.0-3-gabcdef0")
@@ -638,7 +638,7 @@ def test_a_project_without_a_commit(project: Path) -> None:
 # The machine
 
 
-def test_hooks_are_heard(own_template: Template, project: Path) -> None:
+def test_hooks_are_run(own_template: Template, project: Path) -> None:
     hook = project / ".git/hooks/pre-commit"
     hook.write_text("#!/bin/sh\necho no trailing newer, please\nexit 1\n")
     hook.chmod(0o755)
