@@ -191,7 +191,7 @@ def test_edits_of_one_line_stop_it_and_the_next_run_finishes(own_template: Templ
     assert "<<<<<<<" in text
     assert "# mine\n" in text
     assert "# newer\n" in text
-    assert f"Finish the update before this one: resolve {COMMON}" in refused(project)
+    assert f"Finish the last update: resolve {COMMON}" in refused(project)
     (project / COMMON).write_text("# resolved\n")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--no-edit")
