@@ -57,15 +57,13 @@ async def measure(title: str, act: Callable[[], Awaitable[object]]) -> None:
 
 
 async def main() -> None:
+    from channels.routing import get_default_application
     from django.contrib.auth import get_user_model
 
-    from channels.routing import get_default_application
-
     from apps.common.testing import Client, connect
+    from apps.common.websockets import abroadcast
     from apps.orders.consumers import OrdersConsumer, group_of
     from apps.orders.messages import OrderPlaced, PlaceOrder
-
-    from apps.common.websockets import abroadcast
 
     async def answer(self: Any, data: PlaceOrder) -> OrderPlaced:
         return OrderPlaced(text=data.text)

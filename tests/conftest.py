@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from scaffold import Template, clone_work_tree, commit, run
 from xdist.scheduler import LoadScopeScheduling
 
-# Git asks nobody, and reads nothing of the machine's owner.
+from tests.template import Template, clone_work_tree, commit, run
+
+# Git prompts for nothing, and ignores the settings of the machine's owner.
 os.environ.update(GIT_TERMINAL_PROMPT="0", GIT_CONFIG_GLOBAL=os.devnull)
 
 
@@ -88,10 +89,10 @@ def plain(template: Template, shared: Shared) -> Path:
 
 @pytest.fixture(scope="session")
 def cafe(template: Template, shared: Shared) -> Path:
-    """The project of the README: two features, and a name with a space and an accent."""
+    """The project of the README: two features, and a name with a space and an accent; with the base's own tests."""
 
     def make(project: Path) -> None:
-        template.project(project, project_name="Café Orders")
+        template.project(project, project_name="Café Orders", base_tests=True)
         template.feature("orders", project, actions="place_order, cancel_order", events="order_placed, order_cancelled")
         template.feature("live_chat", project, access="public", actions="send_line", events="line_sent")
 
@@ -127,9 +128,20 @@ class Tools:
     home: Path
     mypy_cache: Path
 
+    def make(self, project: Path, target: str, pytest_options: str = "") -> str:
+        """A target of the project's Makefile, which finds everything installed."""
+        self._lend_packages(project)
+        (project / "node_modules").touch()
+        environment = str(self.home / ".venv")
+        return run(
+            *(project, "make", target),
+            UV_PROJECT_ENVIRONMENT=environment,
+            UV_NO_SYNC="1",
+            PYTEST_ADDOPTS=pytest_options,
+        )
+
     def run(self, project: Path, *command: str) -> str:
-        if not (project / "node_modules").exists():
-            self._lend_packages(project)
+        self._lend_packages(project)
         if "mypy" in command and not (project / ".mypy_cache").exists():
             shutil.copytree(self.mypy_cache, project / ".mypy_cache")
         programs = [self.home / ".venv/bin", self.home / "node_modules/.bin", os.environ["PATH"]]
@@ -137,6 +149,8 @@ class Tools:
 
     def _lend_packages(self, project: Path) -> None:
         """Links, in a folder in which programs may write without being in each other's way."""
+        if (project / "node_modules").exists():
+            return
         (project / "node_modules").mkdir()
         for package in (self.home / "node_modules").iterdir():
             if package.name not in (".vite", ".vite-temp", ".cache"):

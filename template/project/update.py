@@ -6,10 +6,10 @@
 
 `uv run update.py` gets Copier by itself, so that it works amid conflict markers and in a project that does not start.
 
-For each of them Copier makes a repository of two commits in a temporary folder: what the recorded version of the
-template makes, and what the newer one makes of that. What is wrong shows there, before anything is changed. Then git
-picks each second commit as it picks any other. So an edit of the owner's is merged, also into a file that moved, or it
-is a conflict that git shows; it is never lost.
+For each of them Copier makes a repository of two commits in a temporary folder: the files of the recorded version of
+the template, and those of the newer version. Errors show there, before anything changes. Then git cherry-picks each
+second commit. So an owner's edit is merged, also into a file that moved, or it is a conflict that git shows; it is
+never lost. `uv run update.py --answer base_tests=true` changes an answer of the project in the same way.
 """
 
 import argparse
@@ -29,14 +29,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
-# The second is that of a project into which only the common part was copied.
+# The second belongs to a project into which only the common part was copied.
 PROJECT_ANSWERS = (".copier-answers.yml", ".copier-answers.channels.yml")
 AGAIN = "then run update.py again."
+FIXED_ANSWERS = ("feature", "existing", "layout")  # they choose which scaffold is rendered
 BACK = "To take this update back: git reset --hard"
 
 
-class Stop(Exception):
-    """Why nothing more is done, then the cure. What was committed before stays."""
+class UpdateError(Exception):
+    """The reason why the update ends, then the fix. Earlier commits stay."""
 
 
 @dataclass(frozen=True)
@@ -69,68 +70,73 @@ class Update:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="update.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--to", metavar="VERSION", help="this tag of the template instead of its newest release")
-    parser.add_argument("--check", action="store_true", help="only tell what would be updated; exit 1 if anything")
+    answer: Any = {"metavar": "NAME=VALUE", "type": name_and_value, "action": "append", "default": []}
+    parser.add_argument("--answer", help="change an answer of the project, such as base_tests=true", **answer)
+    parser.add_argument("--check", action="store_true", help="only list the updates; exit 1 if there are any")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            updates = prepare_all(options.to, Path(folder).resolve())
+            updates = prepare_all(options.to, dict(options.answer), Path(folder).resolve())
             for update in updates:
                 print(update.title, flush=True)
                 if not options.check:
                     apply(update)
-    except Stop as stop:
-        print(stop, file=sys.stderr)
+    except UpdateError as error:
+        print(error, file=sys.stderr)
         return 1
     if updates and not options.check:
-        print(f"Done. Next: {next_steps()}")
+        no_uv = (ROOT / PROJECT_ANSWERS[1]).is_file()  # perhaps: the tools of an existing project are its owner's
+        print("Done. Next:", "python manage.py check, and your tests" if no_uv else "uv sync, uv run pytest")
     return int(options.check and bool(updates))
 
 
-def next_steps() -> str:
-    """A project that took the common part has its owner's tools, perhaps without uv."""
-    existed = (ROOT / PROJECT_ANSWERS[1]).is_file()
-    return "python manage.py check, and your tests" if existed else "uv sync, uv run pytest"
-
-
-def prepare_all(version: str | None, folder: Path) -> list[Update]:
-    """Everything that can be refused is refused here, with nothing changed."""
-    refuse_repository()
+def prepare_all(version: str | None, changed: dict[str, str], folder: Path) -> list[Update]:
+    """All checks run here, before anything changes."""
+    check_repository()
     if not find_spec("copier"):
-        raise Stop('Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19,<10"')
+        raise UpdateError('Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19,<10"')
     parts = find_parts()
     tags = [template_tags(part.source) for part in parts]
     targets = [version or newest_version(found) for found in tags]
-    behind = [(part, target, folder) for part, target in zip(parts, targets, strict=True) if part.version != target]
+    answers = [changed] + [{}] * len(parts[1:])  # they are the project's, which comes first
+    jobs = [(*job, folder) for job in zip(parts, targets, answers, strict=True) if job[0].version != job[1] or job[2]]
     with ProcessPoolExecutor() as pool:
-        updates = [update for update in pool.map(prepare, *zip(*behind, strict=True)) if update] if behind else []
+        updates = [update for update in pool.map(prepare, *zip(*jobs, strict=True)) if update] if jobs else []
     for update in updates:
-        refuse_ignored(update)
+        check_ignored(update)
     if not updates:
         print(f"Everything is at {' and '.join(sorted(set(targets)))} already.")
     return updates
 
 
-def refuse_repository() -> None:
-    """What is not committed could be lost."""
-    start = "git init, git add --all, git commit --message Start"
-    git("rev-parse", "--verify", "HEAD", otherwise=f"An update builds on a first commit: {start}, {AGAIN}")
+def name_and_value(answer: str) -> tuple[str, str]:
+    name, equals, value = answer.partition("=")
+    if not equals or name.startswith("_") or name in FIXED_ANSWERS:
+        raise argparse.ArgumentTypeError(f"{answer!r} is no NAME=VALUE that can change, such as base_tests=true")
+    return name, value
+
+
+def check_repository() -> None:
+    """Uncommitted work could be lost."""
+    start = f"An update builds on a first commit: git init, git add --all, git commit --message Start, {AGAIN}"
+    git("rev-parse", "--verify", "HEAD", error=start)
     if files := unmerged():
-        raise Stop(f"Finish the update before this one: resolve {listed(files)}, git add, git commit, {AGAIN} {BACK}")
+        raise UpdateError(f"Finish the last update: resolve {join_paths(files)}, git add, git commit, {AGAIN} {BACK}")
     if changed := nul_separated(git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")):
-        raise Stop(f"Not committed: {listed(entry[3:] for entry in changed)}. Commit or stash that, {AGAIN}")
+        raise UpdateError(f"Not committed: {join_paths(entry[3:] for entry in changed)}. Commit or stash that, {AGAIN}")
 
 
 def find_parts() -> list[Part]:
     projects = [part for file in PROJECT_ANSWERS if (part := read_part(file, "the project"))]
     if not projects:
-        raise Stop(f"There is no {PROJECT_ANSWERS[0]} beside update.py, which tells the version. Bring it back.")
+        raise UpdateError(f"There is no {PROJECT_ANSWERS[0]} beside update.py, which holds the version. Restore it.")
     folders = sorted(path.parent.name for path in ROOT.glob("apps/*/.copier-answers.yml"))
     features = [read_part(f"apps/{folder}/.copier-answers.yml", f"apps/{folder}") for folder in folders]
     return projects + [part for part in features if part]
 
 
 def read_part(file: str, name: str) -> Part | None:
-    """What an answers file records; nothing if there is none, or it is another template's."""
+    """The part that an answers file describes; None without one, or for another template's."""
     import yaml
 
     text = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else ""
@@ -139,13 +145,13 @@ def read_part(file: str, name: str) -> Part | None:
     try:
         part = Part(file, name, yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise Stop(f"{file} is no YAML: {' '.join(str(error).split())}. Bring back what Copier wrote.") from None
+        raise UpdateError(f"{file} is no YAML: {' '.join(str(error).split())}. Restore Copier's version.") from None
     folder = name.removeprefix("apps/")
     for number, line in enumerate(text.splitlines(), 1):
         key = line.partition(":")[0]
         if folder != name and key in ("feature", "added") and part.answers[key] != folder:
-            cure = f"If it was renamed, write {key}: {folder} there, commit, {AGAIN}"
-            raise Stop(f"Line {number} of {file} is `{line}`, but its folder is called {folder}. {cure}")
+            fix = f"If it was renamed, write {key}: {folder} there, commit, {AGAIN}"
+            raise UpdateError(f"Line {number} of {file} is `{line}`, but its folder is called {folder}. {fix}")
     return part
 
 
@@ -153,9 +159,9 @@ def read_part(file: str, name: str) -> Part | None:
 def template_tags(source: str) -> list[str]:
     address = re.sub(r"^gl:/?", "https://gitlab.com/", re.sub(r"^gh:/?", "https://github.com/", source))
     address = str(Path(address).expanduser()) if address.startswith("~") else address.removeprefix("git+")
-    cure = f"If it moved, write its new address as _src_path in every answers file, commit, {AGAIN}"
-    unreachable = f"The template {source} cannot be reached; nothing was changed. {cure}"
-    lines = git("ls-remote", "--tags", "--refs", "--", address, otherwise=unreachable).splitlines()
+    fix = f"If it moved, write its new address as _src_path in every answers file, commit, {AGAIN}"
+    unreachable = f"The template {source} cannot be reached; nothing was changed. {fix}"
+    lines = git("ls-remote", "--tags", "--refs", "--", address, error=unreachable).splitlines()
     return [line.partition("refs/tags/")[2] for line in lines]
 
 
@@ -169,12 +175,12 @@ def newest_version(tags: list[str]) -> str:
             versions[Version(tag)] = tag
     released = [version for version in versions if not version.is_prerelease]
     if not released:
-        raise Stop("The template has no released version. Name another: update.py --to VERSION")
+        raise UpdateError("The template has no released version. Name another: update.py --to VERSION")
     return versions[max(released)]
 
 
-def prepare(part: Part, target: str, folder: Path) -> Update | None:
-    """Makes the repository of two commits; nothing if the template has nothing new for this part."""
+def prepare(part: Part, target: str, changed: dict[str, str], folder: Path) -> Update | None:
+    """Make the repository of two commits; None if the template has nothing new for this part."""
     import copier
     import yaml
     from copier.errors import CopierError
@@ -189,17 +195,21 @@ def prepare(part: Part, target: str, folder: Path) -> Update | None:
         copier.run_copy(part.source, place, vcs_ref=version, quiet=True, unsafe=False, **how)
         (place / part.file).write_bytes((ROOT / part.file).read_bytes())
         leave_out_what_is_ignored(place)
-        old = commit_all(repository, f"What {version} made")
+        old = commit_all(repository, f"Files of {version}")
         version = target
+        how["data"] = answers | changed
         copier.run_update(place, vcs_ref=version, quiet=True, unsafe=False, **how)
     except (CopierError, ValueError, OSError) as error:
-        why = first_line(getattr(error, "stderr", "") or str(error))
-        raise Stop(
+        why = (getattr(error, "stderr", "") or str(error)).strip().partition("\n")[0].strip()
+        raise UpdateError(
             f"Nothing was changed: version {version} of {part.source} does not take what {part.file} records. {why}\n"
             f"If an answer or _commit there is wrong, write another one, commit, {AGAIN}"
         ) from None
-    reached = yaml.safe_load((place / part.file).read_text(encoding="utf-8"))["_commit"]
-    title = f"Update {part.name} from {part.version} to {reached}"
+    stored = yaml.safe_load((place / part.file).read_text(encoding="utf-8"))
+    if unknown := changed.keys() - stored.keys():
+        raise UpdateError(f"Nothing was changed: version {version} has no answer {join_paths(unknown)}.")
+    settings = "".join(f", {name}={value}" for name, value in changed.items())
+    title = f"Update {part.name} from {part.version} to {stored['_commit']}{settings}"
     update = Update(title, repository, old, commit_all(repository, title))
     return update if changed_paths(update) else None
 
@@ -208,8 +218,8 @@ def leave_out_what_is_ignored(place: Path) -> None:
     """A file that the owner took out of git, but kept, would be overwritten by the template's changes to it."""
     tracked = set(nul_separated(git("ls-files", "-z")))
     for path in list(place.rglob("*")):
-        name = path.relative_to(place)
-        if path.is_file() and name.as_posix() not in tracked and (ROOT / name).exists():
+        name = path.relative_to(place).as_posix()
+        if path.is_file() and name not in tracked and (ROOT / name).exists():
             path.unlink()
 
 
@@ -227,49 +237,48 @@ def changed_paths(update: Update, *options: str) -> list[str]:
     return nul_separated(git("diff", "--name-only", "-z", *options, update.old, update.new, at=update.repository))
 
 
-def refuse_ignored(update: Update) -> None:
+def check_ignored(update: Update) -> None:
     """A file that git ignores is overwritten by git, and nowhere else."""
     top = Path(git("rev-parse", "--show-toplevel").removesuffix("\n"))
     tracked = nul_separated(git("ls-files", "--full-name", "-z"))
     added = set(changed_paths(update, "--no-renames", "--diff-filter=A")) - set(tracked)
     if there := [path for path in added if (top / path).exists()]:
-        raise Stop(f"Nothing was changed: the template adds {listed(there)}. Move yours, which git ignores, {AGAIN}")
+        raise UpdateError(f"Nothing was changed: the template adds {join_paths(there)}, which git ignores. Move yours.")
 
 
 def apply(update: Update) -> None:
     git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(update.repository), "HEAD")
     # Edits follow a file that moved; but a file of the owner's stays where it is when the template moves those beside
-    # it. Nothing is resolved unseen.
-    renames = ("-c", "merge.renames=true", "-c", "merge.directoryRenames=false")
-    settings = (*renames, "-c", "rerere.enabled=false")
+    # it. Conflicts are never resolved silently.
+    settings = ("-c", "merge.renames=true", "-c", "merge.directoryRenames=false", "-c", "rerere.enabled=false")
     pick = ("cherry-pick", "--no-commit", "-Xignore-cr-at-eol", update.new)
     try:
-        git(*settings, *pick, otherwise="The update cannot be picked.")
-    except Stop:
+        git(*settings, *pick, error="The update cannot be picked.")
+    except UpdateError:
         if not unmerged():
             raise
         leave_out_what_is_deleted()
         merge_dependencies()
     if files := unmerged():
-        advice = [f"  {path}: {advise(sides)}" for path, sides in sorted(files.items())]
+        advice = [f"  {path}: {advise(stages)}" for path, stages in sorted(files.items())]
         after = f"After that: git commit, {AGAIN} {BACK}"
-        raise Stop("\n".join(["Your edits and the template's are both there, and need you:", *advice, after]))
-    failed = f"The commit failed; the update is staged, nothing is lost. Cure that, git add, git commit, {AGAIN} {BACK}"
-    git("commit", "--quiet", "--message", update.title, otherwise=failed)
+        raise UpdateError("\n".join(["Your edits and the template's are both there, and need you:", *advice, after]))
+    failed = f"The commit failed; the update is staged, nothing is lost. Fix that, git add, git commit, {AGAIN} {BACK}"
+    git("commit", "--quiet", "--message", update.title, error=failed)
 
 
-def advise(sides: set[str]) -> str:
-    if sides >= {"2", "3"}:
+def advise(stages: set[str]) -> str:
+    if stages >= {"2", "3"}:
         return "both changed it; edit what is between <<<<<<< and >>>>>>>, then git add"
-    if len(sides) == 1:
+    if len(stages) == 1:
         return "both moved it, to different places; git add the one that you keep, git rm the others"
     return "you edited or moved it, the template removed it; git add keeps it, git rm removes it"
 
 
 def leave_out_what_is_deleted() -> None:
-    """What the owner deleted stays deleted, also when the template changed it. A file that moved is none of these."""
-    for path, sides in sorted(unmerged().items()):
-        if sides == {"1", "3"}:
+    """A file that the owner deleted stays deleted, also when the template changed it. A moved file is not deleted."""
+    for path, stages in sorted(unmerged().items()):
+        if stages == {"1", "3"}:
             git("rm", "--quiet", "--force", "--", f":(literal){path}")
             print(f"  {path}: you removed it; it stays removed", flush=True)
 
@@ -322,14 +331,14 @@ def requirements(lines: str) -> dict[str, str] | None:
     return None if comments else found
 
 
-def git(*arguments: str, at: Path = ROOT, otherwise: str = "Git failed.") -> str:
+def git(*arguments: str, at: Path = ROOT, error: str = "Git failed.") -> str:
     command = ["git", *arguments]
     try:  # without a shell
         done = subprocess.run(command, cwd=at, capture_output=True, encoding="utf-8", errors="surrogateescape")  # noqa: S603
     except FileNotFoundError:
-        raise Stop(f"An update needs git. Install it, {AGAIN}") from None
+        raise UpdateError(f"An update needs git. Install it, {AGAIN}") from None
     if done.returncode:
-        raise Stop(f"{otherwise}\nGit says: {(done.stderr + done.stdout).strip()}")
+        raise UpdateError(f"{error}\nGit says: {(done.stderr + done.stdout).strip()}")
     return done.stdout
 
 
@@ -346,13 +355,9 @@ def nul_separated(output: str) -> list[str]:
     return output.split("\0")[:-1]
 
 
-def listed(files: Iterable[str]) -> str:
+def join_paths(files: Iterable[str]) -> str:
     first, *rest = sorted(files)
     return f"{first} and {len(rest)} more" if len(rest) > 4 else ", ".join([first, *rest])
-
-
-def first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 if __name__ == "__main__":

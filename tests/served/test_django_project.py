@@ -1,4 +1,4 @@
-"""What a Django developer does in the first hour passes in a generated project, without a comment that silences."""
+"""The first hour of a Django developer passes in a generated project, without a comment that silences."""
 
 import os
 import shutil
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Shared, Tools
-from scaffold import run
+
+from tests.conftest import Shared, Tools
+from tests.template import run
 
 SHOP = Path(__file__).resolve().parent / "shop"
 SILENCERS = ("noqa", "type: ignore", "nosec", "fmt: off")

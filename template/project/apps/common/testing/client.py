@@ -15,14 +15,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from asgiref.testing import ApplicationCommunicator
 from channels.routing import get_default_application
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.test import AsyncClient
+
+if TYPE_CHECKING:  # not for chromium.py, which runs without settings
+    from django.contrib.auth.models import AbstractBaseUser
 
 DEADLINE = 5.0  # seconds
 ORIGIN = "http://testserver"
@@ -33,7 +35,7 @@ Message = dict[str, Any]
 @asynccontextmanager
 async def connect(
     path: str,
-    user: AbstractBaseUser | None = None,
+    user: "AbstractBaseUser | None" = None,
     *,
     origin: str = ORIGIN,
     application: Any = None,
@@ -53,7 +55,7 @@ async def connect(
         await client.drop()
 
 
-async def sign_in(user: AbstractBaseUser) -> str:
+async def sign_in(user: "AbstractBaseUser") -> str:
     """A new session of the user; its cookie, as a browser sends it."""
     client = AsyncClient()
     await client.aforce_login(cast(Any, user))

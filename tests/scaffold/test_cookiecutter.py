@@ -1,4 +1,4 @@
-"""The second front door: `cookiecutter TEMPLATE` makes what `copier copy TEMPLATE` makes."""
+"""Cookiecutter's entry point: `cookiecutter TEMPLATE` makes what `copier copy TEMPLATE` makes."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ import copier
 import pytest
 import yaml
 from pytest_cookies.plugin import Cookies, Result
-from scaffold import ROOT, Template, commit, git, paths, snapshot
+
+from tests.template import ROOT, Template, commit, git, paths, snapshot
 
 ODD_LINE = """Ann's "quoted" \\ café <b>"""
 

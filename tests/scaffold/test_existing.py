@@ -6,8 +6,9 @@ from pathlib import Path
 
 import copier
 import pytest
-from conftest import Shared, Tools
-from scaffold import ROOT, Template, commit, git, paths, run, snapshot
+
+from tests.conftest import Shared, Tools
+from tests.template import ROOT, Template, commit, git, paths, run, snapshot
 
 ANSWERS = ".copier-answers.channels.yml"
 PAGE = "docs/existing-project.md"
@@ -15,7 +16,7 @@ PAGE = "docs/existing-project.md"
 
 @pytest.fixture
 def mysite(tools: Tools, shared: Shared, tmp_path: Path) -> Path:
-    """What `django-admin startproject mysite .` makes."""
+    """A project as `django-admin startproject mysite .` makes it."""
 
     def make(project: Path) -> None:
         project.mkdir()
@@ -74,18 +75,18 @@ def add_feature(project: Path, tools: Tools, *options: str) -> None:
 
 
 def live_page(project: Path, tools: Tools) -> str:
-    """What a visitor sees who opens it, at the end of all redirects."""
+    """The page that a visitor gets, after all redirects."""
     visit = "Client(headers={'host': 'localhost'}).get('/orders/demo/', follow=True).content.decode()"
     tools.run(project, "python", "manage.py", "migrate", "--verbosity", "0")
     return tools.run(project, "python", "manage.py", "shell", "-c", f"from django.test import Client; print({visit})")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What a copy brings, and where it is refused
+# The files of a copy, and where it is refused
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-# What would stand in for templates, or a command, of the project's own.
+# Files that would replace templates, or a command, of the project's own.
 LEFT_OUT = {
     "apps/common/management/commands/startapp.py",
     *(

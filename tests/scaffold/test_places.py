@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import Template, commit, edit, run, snapshot
+
+from tests.conftest import Tools
+from tests.template import Template, commit, edit, run, snapshot
 
 ODD = {
     "signs": """Ann's "best" Café Größe 日本; 50% & $HOME `x` a[x]b {{ co }} *? #1""",
@@ -23,7 +24,7 @@ TOO_MUCH = "# {{ 'x' * 1_000_000 }}\n"
 
 
 def copy(folder: Path, *arguments: str | Path) -> None:
-    """What a user types in a folder."""
+    """The commands that a user types in a folder."""
     run(folder, "copier", "copy", "--defaults", "--quiet", *arguments)
 
 

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from scaffold import Template, changes, commit, edit, git, run, snapshot
+
+from tests.template import Template, changes, commit, edit, git, run, snapshot
 
 pytestmark = pytest.mark.turn(1)  # while the tools are installed, which these do not need
 
@@ -14,8 +15,8 @@ ORDERS = "apps/orders/.copier-answers.yml"
 PARTS = ["the project", "apps/live_chat", "apps/orders"]
 # An update is quicker with few files.
 KEPT = {
-    *("copier.yml", "names.jinja", "reserved.jinja", "validators.jinja"),
-    *("{{ _copier_conf.answers_file }}.jinja", "consumers.py.jinja"),
+    *("copier.yml", "names.jinja", "reserved.jinja", "validators.jinja", "{{ _copier_conf.answers_file }}.jinja"),
+    "consumers.py.jinja",
     *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
     *("pyproject.toml.jinja", "update.py"),
 }
@@ -57,7 +58,7 @@ def stopped(project: Path, *options: str, **environment: str) -> str:
 
 
 def refused(project: Path, *options: str, **environment: str) -> str:
-    """What it says when it changes nothing at all, in one or two lines."""
+    """Its message when it changes nothing at all, in one or two lines."""
     before = snapshot(project)
     message = stopped(project, *options, **environment)
     assert without_git(snapshot(project)) == without_git(before)
@@ -86,11 +87,14 @@ def replace(path: Path, old: str, new: str) -> None:
 
 def release(template: Template, file: str = "manage.py", *, tag: str = "1.1.0", **change: str) -> None:
     """A version in which a file of the project's scaffold has a line more."""
-    edit(template.path / "template/project" / file, **(change or {"end": "# newer\n"}))
+    path = template.path / "template/project" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    edit(path, **(change or {"end": "# newer\n"}))
     template.release(tag)
 
 
-# What arrives
+# Changes of the template
 
 
 @pytest.mark.usefixtures("features")
@@ -165,7 +169,7 @@ def test_an_existing_project_that_took_the_common_part(own_template: Template, t
     assert (site / "manage.py").read_text() == "_src_path: elsewhere\n"
 
 
-# What the owner did
+# Changes of the owner
 
 
 def test_edits_apart_from_each_other_merge(own_template: Template, project: Path) -> None:
@@ -187,7 +191,7 @@ def test_edits_of_one_line_stop_it_and_the_next_run_finishes(own_template: Templ
     assert "<<<<<<<" in text
     assert "# mine\n" in text
     assert "# newer\n" in text
-    assert f"Finish the update before this one: resolve {COMMON}" in refused(project)
+    assert f"Finish the last update: resolve {COMMON}" in refused(project)
     (project / COMMON).write_text("# resolved\n")
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--no-edit")
@@ -348,7 +352,7 @@ def test_a_new_file_that_git_ignores_is_not_overwritten(own_template: Template, 
     (own_template.path / "template/project/.env").write_text("SECRET=\n")
     git(own_template.path, "add", "--force", "template/project/.env")
     release(own_template)
-    assert "the template adds .env. Move yours, which git ignores" in refused(project)
+    assert "the template adds .env, which git ignores. Move yours" in refused(project)
 
 
 def test_a_file_with_a_picture_stays_as_the_owner_drew_it(own_template: Template, project: Path) -> None:
@@ -429,7 +433,103 @@ def change_dependencies(template: Template, project: Path, mine: str, newer: str
     template.release("1.1.0")
 
 
-# What is refused, with nothing changed
+# Answers: the tests of the common part, which a project has on request
+
+PROTOCOL_TEST = "apps/common/tests/test_protocol.py"
+
+
+@pytest.fixture
+def tested(own_template: Template, project: Path) -> Path:
+    """A project of version 1.0.1, in which the common part has a test, with that test."""
+    release(own_template, PROTOCOL_TEST, tag="1.0.1", end="def test_protocol(): ...\n")
+    update(project, "--answer", "base_tests=true")
+    assert (project / PROTOCOL_TEST).is_file()
+    return project
+
+
+def test_an_answer_is_changed_without_a_newer_version(own_template: Template, project: Path) -> None:
+    release(own_template, PROTOCOL_TEST, tag="1.0.1", end="def test_protocol(): ...\n")
+    update(project)
+    assert not (project / PROTOCOL_TEST).exists()
+    assert "base_tests: false\n" in (project / ".copier-answers.yml").read_text()
+    update(project, "--answer", "base_tests=true")
+    assert (project / PROTOCOL_TEST).read_text() == "def test_protocol(): ...\n"
+    assert "base_tests: true\n" in (project / ".copier-answers.yml").read_text()
+    assert messages(project)[-1] == "Update the project from 1.0.1 to 1.0.1, base_tests=true"
+    assert update(project, "--answer", "base_tests=true") == "Everything is at 1.0.1 already.\n"
+
+
+def test_an_answer_stays_changed_in_a_later_update(own_template: Template, tested: Path) -> None:
+    edit(tested / PROTOCOL_TEST, top="# mine\n")
+    commit(tested)
+    release(own_template, PROTOCOL_TEST)
+    update(tested)
+    assert (tested / PROTOCOL_TEST).read_text() == "# mine\ndef test_protocol(): ...\n# newer\n"
+
+
+def test_an_answer_for_tests_and_a_test_of_the_owners_conflict(own_template: Template, project: Path) -> None:
+    (project / PROTOCOL_TEST).parent.mkdir(parents=True)
+    (project / PROTOCOL_TEST).write_text("# mine\n")
+    (project / PROTOCOL_TEST).with_name("test_mine.py").write_text("# mine alone\n")
+    commit(project)
+    release(own_template, PROTOCOL_TEST, end="def test_protocol(): ...\n")
+    assert f"{PROTOCOL_TEST}: both changed it" in stopped(project, "--answer", "base_tests=true")
+    assert "# mine\n" in (project / PROTOCOL_TEST).read_text()
+    assert "def test_protocol" in (project / PROTOCOL_TEST).read_text()
+    assert (project / PROTOCOL_TEST).with_name("test_mine.py").read_text() == "# mine alone\n"
+
+
+def test_an_answer_removes_tests_that_the_owner_did_not_edit(tested: Path) -> None:
+    (tested / PROTOCOL_TEST).with_name("test_mine.py").write_text("# mine alone\n")
+    commit(tested)
+    update(tested, "--answer", "base_tests=false")
+    assert not (tested / PROTOCOL_TEST).exists()
+    assert (tested / PROTOCOL_TEST).with_name("test_mine.py").exists()
+    assert "base_tests: false\n" in (tested / ".copier-answers.yml").read_text()
+
+
+def test_an_answer_keeps_a_test_that_the_owner_edited(tested: Path) -> None:
+    edit(tested / PROTOCOL_TEST, end="# mine\n")
+    commit(tested)
+    message = stopped(tested, "--answer", "base_tests=false")
+    assert f"{PROTOCOL_TEST}: you edited or moved it, the template removed it; git add keeps it" in message
+    assert (tested / PROTOCOL_TEST).read_text().endswith("# mine\n")
+    git(tested, "add", PROTOCOL_TEST)
+    git(tested, "commit", "--quiet", "--no-edit")
+    assert update(tested, "--answer", "base_tests=false") == "Everything is at 1.0.1 already.\n"
+    assert (tested / PROTOCOL_TEST).read_text().endswith("# mine\n")
+
+
+def test_an_answer_comes_with_a_newer_version(own_template: Template, project: Path) -> None:
+    release(own_template, PROTOCOL_TEST, end="def test_protocol(): ...\n", tag="1.0.1")
+    release(own_template)
+    update(project, "--answer", "base_tests=true", "--answer", "docker=true")
+    assert messages(project) == ["Update the project from 1.0.0 to 1.1.0, base_tests=true, docker=true"]
+    assert (project / PROTOCOL_TEST).exists()
+    assert (project / "manage.py").read_text().endswith("# newer\n")
+    assert "docker: true\n" in (project / ".copier-answers.yml").read_text()
+
+
+@pytest.mark.usefixtures("features")
+def test_an_answer_is_the_projects_alone(project: Path) -> None:
+    update(project, "--answer", "docker=true")
+    assert messages(project) == ["Update the project from 1.0.0 to 1.0.0, docker=true"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("base_test=true", "version 1.0.0 has no answer base_test."),
+        ("base_tests", "'base_tests' is no NAME=VALUE that can change"),
+        ("feature=orders", "'feature=orders' is no NAME=VALUE that can change"),
+        ("_commit=1.0.0", "'_commit=1.0.0' is no NAME=VALUE that can change"),
+    ],
+)
+def test_an_answer_that_there_is_not(project: Path, answer: str, reason: str) -> None:
+    assert reason in refused(project, "--answer", answer)
+
+
+# Refusals, with nothing changed
 
 
 @pytest.mark.usefixtures("features")
@@ -489,7 +589,7 @@ def test_a_template_that_is_gone(own_template: Template, project: Path, options:
     assert "write its new address as _src_path" in message
 
 
-def test_a_version_that_nobody_has(own_template: Template, project: Path) -> None:
+def test_a_version_that_does_not_exist(own_template: Template, project: Path) -> None:
     release(own_template)
     assert "version 9.9.9" in refused(project, "--to", "9.9.9")
     replace(project / ".copier-answers.yml", "_commit: 1.0.0", "_commit: 1.0.0-3-gabcdef0")
@@ -538,7 +638,7 @@ def test_a_project_without_a_commit(project: Path) -> None:
 # The machine
 
 
-def test_hooks_are_heard(own_template: Template, project: Path) -> None:
+def test_hooks_are_run(own_template: Template, project: Path) -> None:
     hook = project / ".git/hooks/pre-commit"
     hook.write_text("#!/bin/sh\necho no trailing newer, please\nexit 1\n")
     hook.chmod(0o755)

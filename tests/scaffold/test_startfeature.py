@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from conftest import Tools
-from scaffold import Template, changes, commit, edit, paths, run, snapshot, without_colours
-from test_names import CONTRACTS, FEATURES
+
+from tests.conftest import Tools
+from tests.scaffold.test_names import CONTRACTS, FEATURES
+from tests.template import Template, changes, commit, edit, paths, run, snapshot, without_colours
 
 MODEL = """
 from django.db import models
@@ -91,7 +92,7 @@ def include_urls(urls: Path) -> None:
 
 
 def views_of(project: Path, tools: Tools, *addresses: str) -> list[str]:
-    """What each address leads to: ["apps.invoices.urls.detail", …]."""
+    """The views of the addresses: ["apps.invoices.urls.detail", …]."""
     tell = f"from django.urls import resolve; [print(resolve(address)._func_path) for address in {addresses}]"
     return manage(project, tools, "shell", "--verbosity", "0", "--command", tell).splitlines()
 
@@ -116,7 +117,7 @@ def test_makes_a_feature_by_its_name_alone(template: Template, project: Path, to
     assert snapshot(project) == snapshot(other)
 
 
-def test_tells_what_it_made_and_what_comes_next(project: Path, tools: Tools) -> None:
+def test_lists_what_it_made_and_what_comes_next(project: Path, tools: Tools) -> None:
     before = paths(project)
     printed = manage(project, tools, "startfeature", "live_chat")
     assert printed.split("\n\n")[0].splitlines() == [path for path in paths(project) if path not in before]
@@ -139,11 +140,11 @@ def test_copier_ends_with_the_same_words(
 
 def test_a_dry_run_lists_the_same_and_writes_nothing(project: Path, tools: Tools) -> None:
     before = snapshot(project)
-    rehearsed = manage(project, tools, "startfeature", "orders", "--dry-run")
+    dry_run = manage(project, tools, "startfeature", "orders", "--dry-run")
     assert snapshot(project) == before
-    assert "Nothing was written" in rehearsed
+    assert "Nothing was written" in dry_run
     made = manage(project, tools, "startfeature", "orders")
-    assert rehearsed.split("\n\n")[0] == made.split("\n\n")[0]
+    assert dry_run.split("\n\n")[0] == made.split("\n\n")[0]
 
 
 @pytest.mark.parametrize("below", ["apps", "apps/common/tests", "config"])
@@ -172,12 +173,12 @@ def test_a_removed_feature_can_be_made_again(project: Path, tools: Tools) -> Non
     assert "apps/orders/consumers.py" in paths(project)
 
 
-def test_works_while_checks_fail_and_the_database_is_away(project: Path, tools: Tools) -> None:
+def test_works_while_checks_fail_and_the_database_is_unavailable(project: Path, tools: Tools) -> None:
     script = project / "apps/common/static/js/broken.js"
     script.write_text("import './missing.js';\n")
-    away = "postgres://nobody@127.0.0.1:1/none"
-    assert "missing.js" in manage(project, tools, "check", succeed=False, DATABASE_URL=away)
-    manage(project, tools, "startfeature", "orders", DATABASE_URL=away)
+    unavailable = "postgres://none@127.0.0.1:1/none"
+    assert "missing.js" in manage(project, tools, "check", succeed=False, DATABASE_URL=unavailable)
+    manage(project, tools, "startfeature", "orders", DATABASE_URL=unavailable)
     assert "apps/orders/consumers.py" in paths(project)
 
 
@@ -209,7 +210,7 @@ def test_a_version_that_is_gone_is_named(project: Path, tools: Tools) -> None:
     assert "cannot be read at version 9.9.9: Unknown revision" in refusal(project, tools, "startfeature", "orders")[0]
 
 
-def test_a_project_without_answers_is_told(project: Path, tools: Tools) -> None:
+def test_a_project_without_answers_is_named(project: Path, tools: Tools) -> None:
     (project / ".copier-answers.yml").unlink()
     assert "which template made this project" in refusal(project, tools, "startfeature", "orders")[0]
 
@@ -225,11 +226,11 @@ def test_a_project_that_took_the_common_part_alone_works(project: Path, tools: T
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# What is refused
+# Refusals
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_tells_all_mistakes_at_once(project: Path, tools: Tools) -> None:
+def test_reports_all_errors_at_once(project: Path, tools: Tools) -> None:
     actions = ["--action", "Place", "--action", "cancel_order", "--action", "class"]
     lines = refusal(project, tools, "startfeature", "Order-Items", "--access", "all", *actions, "--event", "error")
     expected = [
@@ -304,7 +305,7 @@ def test_refuses_a_twin_that_differs_by_capital_letters(
         template.feature("orders", project)
 
 
-def test_without_a_terminal_it_asks_nobody(project: Path, tools: Tools) -> None:
+def test_without_a_terminal_it_asks_nothing(project: Path, tools: Tools) -> None:
     assert refusal(project, tools, "startfeature") == [
         "Give the feature a name: manage.py startfeature orders (--help lists the options)."
     ]
@@ -486,7 +487,7 @@ def test_an_app_is_found_and_its_tests_too(project: Path, tools: Tools, below: s
 def test_a_new_app_has_the_files_of_djangos(project: Path, tools: Tools, tmp_path: Path) -> None:
     run(tmp_path, tools.home / ".venv/bin/django-admin", "startapp", "invoices")
     manage(project, tools, "startapp", "invoices")
-    tests = {"tests/__init__.py", "tests/test_invoices.py"}  # a folder, in which a feature's tests have room
+    tests = {"tests/__init__.py", "tests/test_invoices.py"}  # a folder, in which a feature's tests fit
     assert set(paths(project / "apps/invoices")) - tests == set(paths(tmp_path / "invoices")) - {"tests.py"}
     assert tests < set(paths(project / "apps/invoices"))
 

@@ -1,4 +1,4 @@
-"""Nothing is lost silently: through each fault, every page has every broadcast once and in order, or is told.
+"""Nothing is lost silently: through each fault, every client has every broadcast once, in order, or reloads its state.
 
 Each test prints its account: what was sent and received, twice, out of order, and the longest wait for the next one.
 """
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from client import Client, connect_many, masked
-from conftest import Tools
-from faults import (
+
+from tests.conftest import Tools
+from tests.served.faults import (
     DEADLINE_SECONDS,
     METRICS_TOKEN,
     Account,
@@ -28,7 +29,7 @@ from faults import (
     server,
     valkey,
 )
-from scaffold import ROOT, run
+from tests.template import ROOT, run
 
 pytestmark = pytest.mark.turn(4)
 
@@ -100,7 +101,7 @@ async def follow(count: int, *servers: Process) -> list[Page]:
 
 
 async def settle(pages: list[Page], sent: set[int], fault: str) -> None:
-    """Every page has everything, once and in order, and was never told to reload."""
+    """Every page has everything, once and in order, and never reloads its state."""
     for page in pages:
         await page.has(sent)
         await page.close()
@@ -112,23 +113,23 @@ def assert_complete(account: Account, sent: set[int]) -> None:
     assert (account.lost(sent), account.twice, account.out_of_order, account.resyncs) == (0, 0, 0, 0)
 
 
-async def settle_told(pages: list[Page], sent: set[int], last: int, fault: str) -> None:
-    """Every page goes on, once and in order, and what it lacks it was told of."""
+async def settle_reloaded(pages: list[Page], sent: set[int], last: int, fault: str) -> None:
+    """Every client continues, once and in order, and reloads its state for what it lacks."""
     for page in pages:
         await page.has_number(last)
         await page.close()
         account = page.account
         assert (account.twice, account.out_of_order) == (0, 0)
         assert account.lost(sent) == 0 or account.resyncs > 0
-        assert account.lost_since_told(sent) == 0
+        assert account.lost_since_resync(sent) == 0
     report(fault, [page.account for page in pages], sent)
 
 
 def report(fault: str, accounts: list[Account], sent: set[int]) -> None:
     received = min(len(account.numbers) for account in accounts)
-    told = max(account.resyncs for account in accounts)
+    reloads = max(account.resyncs for account in accounts)
     gap = max(account.longest_gap for account in accounts)
-    print(f"{fault}: {len(sent)} sent, {received} received by who got least, told to reload {told}, wait {gap:.1f} s")
+    print(f"{fault}: {len(sent)} sent, {received} received at least, {reloads} reloads, wait {gap:.1f} s")
 
 
 def test_pages_whose_connections_are_dropped_miss_nothing(alone: Process) -> None:
@@ -182,7 +183,7 @@ def test_make_run_serves_with_two_processes(project: Path, tools: Tools, store: 
             await page.has(sent)
         tools.run(project, "env", f"REDIS_URL={redis}", "python", "manage.py", "drain", "--within", "1")
         for page in pages:
-            await page.is_told_to_move()
+            await page.is_asked_to_move()
         served.signal(signal.SIGTERM)
         for page in pages:
             await page.is_closed(1012)
@@ -209,7 +210,7 @@ def test_pages_of_a_killed_process_miss_nothing(pair: tuple[Process, Process]) -
     asyncio.run(scenario())
 
 
-def test_a_store_that_hangs_is_told_of_and_holds_up_nobody_for_long(
+def test_a_store_that_hangs_is_noticed_and_delays_no_client_for_long(
     pair: tuple[Process, Process], store: Process
 ) -> None:
     async def scenario() -> None:
@@ -219,12 +220,12 @@ def test_a_store_that_hangs_is_told_of_and_holds_up_nobody_for_long(
         store.signal(signal.SIGSTOP)
         await asyncio.sleep(5)  # as long as the fault lasts
         store.signal(signal.SIGCONT)
-        await settle_told(pages, await publishing, 499, "the store suspended for 5 s")
+        await settle_reloaded(pages, await publishing, 499, "the store suspended for 5 s")
 
     asyncio.run(scenario())
 
 
-def test_a_store_that_comes_back_from_an_older_snapshot_is_told_of(
+def test_a_store_that_restarts_from_an_older_snapshot_is_noticed(
     pair: tuple[Process, Process], store: Process, tools: Tools
 ) -> None:
     async def scenario() -> None:
@@ -239,25 +240,25 @@ def test_a_store_that_comes_back_from_an_older_snapshot_is_told_of(
         store.stop()
         await asyncio.to_thread(store.start)
         sent |= await Publisher(pair[1], range(200, 300)).run(pause=0.05)
-        await settle_told(pages, sent, 299, "the store killed, and back from an older snapshot")
+        await settle_reloaded(pages, sent, 299, "the store killed, and restarted from an older snapshot")
         assert all(page.account.resyncs for page in pages)
 
     asyncio.run(scenario())
 
 
-def test_a_store_that_is_flushed_is_told_of(pair: tuple[Process, Process], store: Process, tools: Tools) -> None:
+def test_a_store_that_is_flushed_is_noticed(pair: tuple[Process, Process], store: Process, tools: Tools) -> None:
     async def scenario() -> None:
         pages = await follow(5, *pair)
         sent = await Publisher(pair[0], range(100)).run()
         redis_command(tools, store, "flushall")
         sent |= await Publisher(pair[1], range(100, 200)).run()
-        await settle_told(pages, sent, 199, "the store flushed")
+        await settle_reloaded(pages, sent, 199, "the store flushed")
         assert all(page.account.resyncs for page in pages)
 
     asyncio.run(scenario())
 
 
-def test_a_reader_that_stops_holds_up_none_of_500_others(alone: Process) -> None:
+def test_a_reader_that_stops_delays_none_of_500_others(alone: Process) -> None:
     async def scenario() -> None:
         numbers: dict[object, list[int]] = defaultdict(list)
         readers: list[Client] = []
@@ -310,7 +311,7 @@ def test_a_suspended_page_gets_everything_late(alone: Process, follower: Followe
         account = await asyncio.to_thread(follower.account, 499)
         assert_complete(account, sent)
         assert account.connections == 1
-        # So it was away, and the others were not.
+        # So it was suspended, and the others were not.
         assert account.longest_gap > max(490 * 0.002, *(page.account.longest_gap for page in others))
         report("a page suspended for a moment", [account], sent)
         await settle(others, sent, "the others")
@@ -318,7 +319,7 @@ def test_a_suspended_page_gets_everything_late(alone: Process, follower: Followe
     asyncio.run(scenario())
 
 
-def test_a_page_that_stays_suspended_is_let_go_and_told(alone: Process, follower: Follower) -> None:
+def test_a_client_that_stays_suspended_is_closed_and_reloads(alone: Process, follower: Follower) -> None:
     async def scenario() -> None:
         others = await follow(5, alone)
         sent = await Publisher(alone, range(10)).run()
@@ -338,7 +339,7 @@ def test_a_page_that_stays_suspended_is_let_go_and_told(alone: Process, follower
         assert (account.twice, account.out_of_order) == (0, 0)
         assert account.lost(sent) > 0 < account.resyncs
         assert account.connections == 2
-        report("a page suspended until it was let go", [account], sent)
+        report("a page suspended until it was closed", [account], sent)
         await settle(others, sent, "the others")
 
     asyncio.run(scenario())

@@ -11,14 +11,15 @@ from typing import Any
 import jinja2
 import pytest
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
-from scaffold import ROOT, Template, paths, snapshot
+
+from tests.template import ROOT, Template, paths, snapshot
 
 pytestmark = pytest.mark.turn(3)  # short ones, of which a worker may have the next beside a long one
 
 COMMON = ROOT / "template/project/apps/common"
 WEBSOCKETS = "template/project/apps/common/websockets"
 
-# What was asked for, the words of the refusal, and what the refusal proposes, or a name as near as possible.
+# The name, the words of the refusal, and what the refusal proposes, or a name as near as possible.
 FEATURES = [
     ("class", "is a keyword of Python. Try 'class_item'", "class_item"),
     ("type", "is a keyword of Python", "type_item"),  # a soft one
@@ -99,12 +100,12 @@ def assert_refuses(words: str, below: Path, make: Callable[[], object]) -> None:
     assert snapshot(below) == before
 
 
-@pytest.mark.parametrize(("name", "words", "cure"), FEATURES)
+@pytest.mark.parametrize(("name", "words", "fix"), FEATURES)
 def test_refuses_a_feature_that_would_break(
-    template: Template, project: Path, tmp_path: Path, name: str, words: str, cure: str
+    template: Template, project: Path, tmp_path: Path, name: str, words: str, fix: str
 ) -> None:
     assert_refuses(words, tmp_path, lambda: template.feature(name, project))
-    assert accepted_features({cure}) == {cure}
+    assert accepted_features({fix}) == {fix}
 
 
 @pytest.mark.parametrize("name", ["\u043erders", "orders日", "pro\ufb01les"])
@@ -216,7 +217,7 @@ def test_keeps_the_files_that_a_target_folder_already_has(template: Template, tm
         (tmp_path / path).write_text(text)
     template.project(tmp_path)
     assert {path: (tmp_path / path).read_text() for path in mine} == mine
-    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/outbox.js"} <= set(
+    assert {"manage.py", ".copier-answers.yml", "apps/common/static/js/services/websocket/page_events.js"} <= set(
         paths(tmp_path)
     )
 
@@ -278,8 +279,7 @@ def test_refuses_every_label_of_an_installed_app() -> None:
 
 
 def test_refuses_every_folder_of_static_files_and_templates() -> None:
-    places = [COMMON / "static", COMMON / "templates", ROOT / "template/project/templates"]
-    folders = {path.name for place in places for path in place.iterdir() if path.is_dir()}
+    folders = {path.name for kind in ("static", "templates") for path in (COMMON / kind).iterdir() if path.is_dir()}
     assert {"common", "js", "registration"} <= folders
     assert accepted_features(folders) == set()
 
@@ -312,7 +312,7 @@ def test_refuses_the_names_that_are_kept_for_later() -> None:
 
 
 def test_refuses_every_member_of_the_service() -> None:
-    scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "websocket/events.js")]
+    scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "events.js")]
     members = {name for script in scripts for name in re.findall(r"^    (?:(?:async|get|set) )*(\w+)\(", script, re.M)}
     assert {"connect", "emit", "request", "isConnected"} <= members
     assert accepted_actions({snake(name) for name in members}) == set()

@@ -9,8 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import paths, run
+
+from tests.conftest import Tools
+from tests.template import Template, paths, run
 
 FEATURES = ["live_chat", "orders"]
 # The newest series that each Python can run, as pyproject.toml.jinja allows it.
@@ -35,11 +36,31 @@ def test_make_test_runs_tests_of_all_kinds(tools: Tools, tmp_path: Path) -> None
     passed, others = results(tmp_path / "report.xml")
     assert others == set()
     for feature in FEATURES:
-        for kind in ("consumer", "contract", "browser"):
+        for kind in ("consumer", "browser"):
             assert passed[f"apps.{feature}.tests.test_{kind}"] > 0
         assert re.search(rf"✓ apps/{feature}/tests/{feature}_websocket\.test\.js \(\d+ tests?\)", printed)
     assert re.search(r"Tests  +\d+ passed \(\d+\)", printed)
     assert "skipped" not in printed
+
+
+@pytest.mark.turn(3)
+def test_make_check_passes(tools: Tools) -> None:
+    assert "System check identified no issues" in run(tools.home, "make", "check")
+
+
+def test_make_test_passes_without_the_tests_of_the_base(
+    template: Template, plain: Path, tools: Tools, tmp_path: Path
+) -> None:
+    """As an owner's project is made: with the tests of its features alone."""
+    project = copy(plain, tmp_path)
+    template.feature("orders", project)
+    assert not (project / "apps/common/tests").exists()
+    report = tmp_path / "report.xml"
+    printed = tools.make(project, "test", f"--junit-xml={report}")
+    passed, others = results(report)
+    assert others == set()
+    assert set(passed) == {"apps.orders.tests.test_consumer", "apps.orders.tests.test_browser"}
+    assert "Test Files  1 passed (1)" in printed
 
 
 def test_every_test_of_the_project_is_collected(cafe: Path, tools: Tools, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import Template
+
+from tests.conftest import Tools
+from tests.template import Template
 
 ODD_WORDS = {
     "plain": "Orders",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Tools
-from scaffold import ROOT, Template, paths
+
+from tests.conftest import Tools
+from tests.template import ROOT, Template, paths
 
 pytestmark = pytest.mark.turn(4)
 
@@ -83,7 +84,7 @@ def test_every_feature_satisfies(linter: str, project: Path, tools: Tools) -> No
     tools.run(project, *LINTERS[linter])
 
 
-def test_a_linter_finds_what_is_wrong(template: Template, tmp_path: Path, tools: Tools) -> None:
+def test_a_linter_finds_errors(template: Template, tmp_path: Path, tools: Tools) -> None:
     project = template.project(tmp_path / "project")
     template.feature("orders", project)
     consumers = project / "apps/orders/consumers.py"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Tools
-from faults import DEADLINE_SECONDS, Process, free_port
-from scaffold import run
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.conftest import Tools
+from tests.served.faults import DEADLINE_SECONDS, Process, free_port
+from tests.template import run
 
 SERVERS = {
     "uvicorn": ["-m", "apps.common.server"],
@@ -76,7 +77,7 @@ def test_requests_are_answered_and_broadcasts_arrive(server: Process) -> None:
 
 
 @pytest.mark.parametrize(("path", "code"), [("/ws/orders/1/", 4401), ("/ws/nowhere/", 4404)])
-def test_a_refused_page_is_told_why(path: str, code: int, server: Process) -> None:
+def test_a_refused_client_gets_the_reason(path: str, code: int, server: Process) -> None:
     async def scenario() -> None:
         async with page(server, path) as connection:
             assert await close_code(connection) == code

@@ -113,13 +113,13 @@ def valkey(program: str, folder: Path) -> Process:
 
 @dataclass
 class Account:
-    """What one page was given."""
+    """The messages that one client received."""
 
     numbers: list[int] = field(default_factory=list)  # what the publishers counted, in the order of arrival
     resyncs: int = 0
-    told_at: int = 0  # how many it had when it was last told to load its state anew
+    resync_at: int = 0  # how many it had at the last request to reload its state
     connections: int = 0
-    drains: int = 0  # how often it was told to move to another process
+    drains: int = 0  # requests to move to another process
     close_codes: list[int | None] = field(default_factory=list)
     longest_gap: float = 0.0  # seconds without a broadcast
     twice: int = 0
@@ -128,14 +128,14 @@ class Account:
     def lost(self, sent: set[int]) -> int:
         return len(sent - set(self.numbers))
 
-    def lost_since_told(self, sent: set[int]) -> int:
-        """Of what one publisher sent from the first on that came after the page was last told."""
-        since = self.numbers[self.told_at :]
+    def lost_since_resync(self, sent: set[int]) -> int:
+        """Of the numbers of one publisher, those lost after the last request to reload."""
+        since = self.numbers[self.resync_at :]
         return len({number for number in sent if since and number > since[0]} - set(since))
 
 
 class Page:
-    """Follows the stream as the base service does: it comes back with its position, at once."""
+    """Follows the stream as the base service does: it reconnects with its position, at once."""
 
     def __init__(self, *servers: Process) -> None:
         self.account = Account()
@@ -144,7 +144,7 @@ class Page:
         self._seq = 0
         self._seen: set[tuple[str, int]] = set()
         self._arrived = asyncio.Event()
-        self._heard_at = 0.0
+        self._last_message_at = 0.0
         self._connection: Any = None
         self._is_greeted = False
         self._task = asyncio.create_task(self._follow())
@@ -159,8 +159,8 @@ class Page:
     async def is_connected(self) -> None:
         await self._until(lambda: bool(self.epoch), "a greeting")
 
-    async def is_told_to_move(self) -> None:
-        await self._until(lambda: self.account.drains > 0, "being told that its process is drained")
+    async def is_asked_to_move(self) -> None:
+        await self._until(lambda: self.account.drains > 0, "the message that its process is drained")
 
     async def is_closed(self, code: int) -> None:
         await self._until(lambda: code in self.account.close_codes, f"close code {code}")
@@ -210,26 +210,26 @@ class Page:
         self._is_greeted |= frame["type"] == "welcome"
         if frame["type"] == "welcome" and data["recovered"] is not True:
             if data["recovered"] is False:
-                self._is_told()
+                self._must_reload()
             self.epoch, self._seq = data["epoch"], data["seq"]
         elif frame["type"] == "draining":
             self.account.drains += 1
         elif frame["type"] == "resync":
-            self._is_told()
+            self._must_reload()
             self.epoch, self._seq = data["epoch"], data["seq"]
         elif frame["type"] == "news":
             self._count(frame["seq"], int(data["text"]))
         self._arrived.set()
 
-    def _is_told(self) -> None:
+    def _must_reload(self) -> None:
         self.account.resyncs += 1
-        self.account.told_at = len(self.account.numbers)
+        self.account.resync_at = len(self.account.numbers)
 
     def _count(self, seq: int, number: int) -> None:
         now = time.monotonic()
-        if self._heard_at:
-            self.account.longest_gap = max(self.account.longest_gap, now - self._heard_at)
-        self._heard_at = now
+        if self._last_message_at:
+            self.account.longest_gap = max(self.account.longest_gap, now - self._last_message_at)
+        self._last_message_at = now
         self.account.twice += (self.epoch, seq) in self._seen
         self.account.out_of_order += seq < self._seq
         self._seen.add((self.epoch, seq))

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import Template, paths
+
+from tests.conftest import Tools
+from tests.template import Template, paths
 
 PROJECT = """
 .copier-answers.yml
@@ -61,10 +62,11 @@ apps/common/templatetags/__init__.py
 apps/common/templatetags/websockets.py
 apps/common/testing/__init__.py
 apps/common/testing/chromium.py
+apps/common/testing/client.py
 apps/common/testing/fixtures.py
-apps/common/testing/process.py
 apps/common/testing/runner.py
-apps/common/testing/valkey.py
+apps/common/testing/users.py
+apps/common/testing/websocket_server.js
 apps/common/tests/__init__.py
 apps/common/tests/backoff.test.js
 apps/common/tests/browser_client.py
@@ -76,6 +78,7 @@ apps/common/tests/guide.test.js
 apps/common/tests/heartbeat.test.js
 apps/common/tests/outbox.test.js
 apps/common/tests/page_events.test.js
+apps/common/tests/process.py
 apps/common/tests/protocol.test.js
 apps/common/tests/server_process.py
 apps/common/tests/serving.py
@@ -90,12 +93,14 @@ apps/common/tests/test_checks.py
 apps/common/tests/test_contract.py
 apps/common/tests/test_csp.py
 apps/common/tests/test_database.py
+apps/common/tests/test_event_loop.py
 apps/common/tests/test_features.py
 apps/common/tests/test_guide.py
 apps/common/tests/test_import_map.py
 apps/common/tests/test_inbox.py
 apps/common/tests/test_input.py
 apps/common/tests/test_javascript.py
+apps/common/tests/test_kit.py
 apps/common/tests/test_limits.py
 apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
@@ -114,37 +119,46 @@ apps/common/tests/test_streams.py
 apps/common/tests/test_tokens.py
 apps/common/tests/test_uvicorn.py
 apps/common/tests/test_websockets_guide.py
+apps/common/tests/valkey.py
 apps/common/tests/websocket.test.js
-apps/common/tests/websocket_server.js
 apps/common/tests/websockets_guide.test.js
 apps/common/tests/wire.py
 apps/common/views.py
 apps/common/websockets/__init__.py
+apps/common/websockets/access/__init__.py
+apps/common/websockets/access/identity.py
+apps/common/websockets/access/origin.py
+apps/common/websockets/access/sessions.py
+apps/common/websockets/asgi.py
 apps/common/websockets/base_consumer.py
 apps/common/websockets/broadcast.py
-apps/common/websockets/connection.py
-apps/common/websockets/gate.py
-apps/common/websockets/handlers.py
-apps/common/websockets/hub.py
-apps/common/websockets/inbox.py
-apps/common/websockets/limits.py
+apps/common/websockets/connection/__init__.py
+apps/common/websockets/connection/connection.py
+apps/common/websockets/connection/dispatcher.py
+apps/common/websockets/connection/handlers.py
+apps/common/websockets/connection/inbox.py
+apps/common/websockets/connection/interfaces.py
+apps/common/websockets/connection/outbox.py
+apps/common/websockets/connection/rate_limit.py
+apps/common/websockets/connection/subscriptions.py
+apps/common/websockets/event_loop.py
 apps/common/websockets/messages.py
-apps/common/websockets/metrics.py
-apps/common/websockets/outbox.py
 apps/common/websockets/page_data.py
+apps/common/websockets/process/__init__.py
+apps/common/websockets/process/events.py
+apps/common/websockets/process/hub.py
+apps/common/websockets/process/metrics.py
+apps/common/websockets/process/registry.py
+apps/common/websockets/process/revocation.py
+apps/common/websockets/process/task_queue.py
 apps/common/websockets/protocol.py
-apps/common/websockets/receiving.py
-apps/common/websockets/redis_listener.py
-apps/common/websockets/redis_scripts.py
-apps/common/websockets/redis_streams.py
-apps/common/websockets/redis_sweep.py
-apps/common/websockets/registry.py
-apps/common/websockets/revocation.py
-apps/common/websockets/sending.py
-apps/common/websockets/serial.py
-apps/common/websockets/sessions.py
-apps/common/websockets/streams.py
-apps/common/websockets/testing.py
+apps/common/websockets/streams/__init__.py
+apps/common/websockets/streams/base.py
+apps/common/websockets/streams/memory.py
+apps/common/websockets/streams/redis.py
+apps/common/websockets/streams/redis_lag_check.py
+apps/common/websockets/streams/redis_listener.py
+apps/common/websockets/streams/redis_scripts.py
 apps/users/__init__.py
 apps/users/admin.py
 apps/users/migrations/0001_initial.py
@@ -220,6 +234,21 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
     template.feature("orders", project)
     assert {path: (project / path).read_bytes() for path in before} == before
     assert "apps/orders/consumers.py" in paths(project)
+
+
+# Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
+MAX_FILES = 125
+MAX_LINES = 7_500
+
+
+def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
+    template.feature("orders", project)
+    made = paths(project)
+    lines = sum(len((project / path).read_text(encoding="utf-8").splitlines()) for path in made)
+    print(f"{len(made)} files, {lines} lines")
+    assert len(made) > 80
+    assert (len(made) <= MAX_FILES, lines <= MAX_LINES) == (True, True), f"{len(made)} files, {lines} lines"
 
 
 def test_what_the_first_run_adds_is_to_be_committed(tools: Tools) -> None:

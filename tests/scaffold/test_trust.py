@@ -7,7 +7,8 @@ import copier
 import pytest
 import yaml
 from copier.errors import UnsafeTemplateError
-from scaffold import ROOT, Template
+
+from tests.template import ROOT, Template
 
 NEEDS_TRUST = {"_tasks", "_jinja_extensions", "_migrations"}
 

@@ -1,13 +1,14 @@
-"""The features of earlier releases work in a project of the work tree: nobody's own feature is ever updated."""
+"""The features of earlier releases work in a project of the work tree: an owner's feature is never updated."""
 
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from freeze import FEATURE, RELEASED, freeze
-from scaffold import ROOT, Template, snapshot
+
+from tests.conftest import Tools
+from tests.template import ROOT, Template, snapshot
+from tests.updates.freeze import FEATURE, RELEASED, freeze
 
 
 def number(version: str) -> list[int]:
@@ -67,4 +68,6 @@ if NEWEST not in released():
 
     def test_the_next_release_is_frozen_as_it_is_rendered(template: Template, tmp_path: Path) -> None:
         freeze(template, tmp_path, tmp_path / "now")
-        assert snapshot(tmp_path / "now") == snapshot(RELEASED / NEWEST / FEATURE), f"python tests/freeze.py {NEWEST}"
+        assert snapshot(tmp_path / "now") == snapshot(RELEASED / NEWEST / FEATURE), (
+            f"python -m tests.updates.freeze {NEWEST}"
+        )

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import copier
 import pytest
-from scaffold import Template, changes, commit, edit, git, run
+
+from tests.template import Template, changes, commit, edit, git, run
 
 COMMON = "apps/common/websockets/protocol.py"
 
 
 def update(project: Path, answers_file: str = ".copier-answers.yml") -> None:
-    """What `copier update --defaults -a FILE` does, without `--trust`."""
+    """The same as `copier update --defaults -a FILE`, without `--trust`."""
     copier.run_update(project, answers_file=answers_file, defaults=True, overwrite=True, quiet=True, unsafe=False)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pexpect
 import yaml
-from scaffold import ROOT, Template, paths, without_colours
+
+from tests.template import ROOT, Template, paths, without_colours
 
 
 def help_texts() -> dict[str, str]:
@@ -61,7 +62,7 @@ def test_a_project_asks_for_the_name_of_a_feature(template: Template, tmp_path: 
     assert "apps/orders/consumers.py" in paths(project)
 
 
-def test_who_gives_it_no_name_is_told_what_is_expected(template: Template, tmp_path: Path) -> None:
+def test_without_a_name_it_says_what_is_expected(template: Template, tmp_path: Path) -> None:
     terminal = in_terminal(template, template.project(tmp_path / "project"))
     terminal.expect_exact(help_texts()["feature"])
     terminal.send("\r")

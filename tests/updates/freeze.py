@@ -1,13 +1,13 @@
-"""Keeps the feature that the work tree makes, as that of a release: python tests/freeze.py 1.1.0"""
+"""Keeps the feature that the work tree makes, as that of a release: python -m tests.updates.freeze 1.1.0"""
 
 import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scaffold import ROOT, Template, clone_work_tree
+from tests.template import ROOT, Template, clone_work_tree
 
-RELEASED = ROOT / "tests/released"
+RELEASED = ROOT / "tests/updates/released"
 FEATURE = "orders"
 ANSWERS = {"actions": "place_order, cancel_order", "events": "order_placed, order_cancelled"}
 

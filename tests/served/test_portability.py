@@ -1,19 +1,20 @@
-"""What is generated works on Windows and macOS too, as far as it can be told from here."""
+"""Generated projects work on Windows and macOS too, as far as that can be checked on one system."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
-from conftest import Tools
-from scaffold import ROOT, Template, paths
-from test_names import accepted_features
+
+from tests.conftest import Tools
+from tests.scaffold.test_names import accepted_features
+from tests.template import ROOT, Template, paths
 
 pytestmark = pytest.mark.turn(5)
 
 RESERVED = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
 # Windows allows 260 characters in all; this leaves 100 for the folder around the project.
-MOST_CHARACTERS = 160
+MAX_CHARACTERS = 160
 
 # Of the standard library, one thing that another system lacks.
 LACKS = {"win32": "geteuid", "darwin": "memfd_create"}
@@ -34,7 +35,7 @@ def test_every_path_is_one_on_windows_and_macos(project: Path) -> None:
     assert [path for path in made if not re.fullmatch(r"[\w./-]+", path, re.ASCII)] == []
     parts = {part for path in made for part in path.split("/")}
     assert {part for part in parts if part.endswith(".") or part.split(".")[0].lower() in RESERVED} == set()
-    assert {path for path in made if len(path) > MOST_CHARACTERS} == set()
+    assert {path for path in made if len(path) > MAX_CHARACTERS} == set()
 
 
 def test_no_two_paths_differ_by_case_alone(project: Path) -> None:
