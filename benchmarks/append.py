@@ -21,7 +21,7 @@ django.setup()
 import redis  # noqa: E402
 
 from apps.common.tests import valkey  # noqa: E402
-from apps.common.websockets.?redis_streams import RedisStreams  # noqa: E402
+from apps.common.websockets.streams.redis import RedisStreams  # noqa: E402
 
 TIMES = 3_000
 TURNS = 5

@@ -57,7 +57,7 @@ class ServerProcess:
         if not self._process:
             with self._log.open("ab") as log:
                 options: Any = {"cwd": settings.BASE_DIR, "env": self._environment, "stdout": log, "stderr": log}
-                self._process = subprocess.Popen(self._command, **options)  # noqa: S603 - our own command
+                self._process = subprocess.Popen(self._command, **options)
             self._wait_for(self._process)
 
     def kill(self) -> None:

@@ -30,7 +30,7 @@ class Server:
 
     def __init__(self, environment: dict[str, str]) -> None:
         command = [sys.executable, "-m", "apps.common.tests.server_process"]
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - dito
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
     @cached_property
     def port(self) -> int:
@@ -50,7 +50,7 @@ def servers(tmp_path_factory) -> Iterator[list[Server]]:
     folder = tmp_path_factory.mktemp("processes")
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3", "DEBUG": "true"}
     prepare = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PREPARE]
-    subprocess.run(prepare, env=environment, check=True)  # noqa: S603 - our own command
+    subprocess.run(prepare, env=environment, check=True)
     program = valkey.find()
     assert program, valkey.CURE
     redis = valkey.ValkeyServer(program, folder)

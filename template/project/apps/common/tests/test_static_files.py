@@ -190,7 +190,7 @@ def running(serving, static_url, folder):
     log = folder / "log.txt"
     with log.open("wb") as output:
         options = {"cwd": settings.BASE_DIR, "env": env, "stdout": output, "stderr": subprocess.STDOUT}
-        server = subprocess.Popen([sys.executable, *command], **options)  # noqa: S603
+        server = subprocess.Popen([sys.executable, *command], **options)
     try:
         wait_for(int(port), server, log)
         yield f"http://127.0.0.1:{port}"

@@ -26,7 +26,7 @@ class ValkeyServer:
 
     def start(self) -> None:
         """Returns when it takes connections. It begins with what was last saved."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         lines = []
         for line in self._process.stdout:
