@@ -108,7 +108,7 @@ apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
 apps/common/tests/test_processes.py
 apps/common/tests/test_redis.py
-apps/common/tests/test_redis_sweep.py
+apps/common/tests/test_redis_lag_check.py
 apps/common/tests/test_refused.py
 apps/common/tests/test_registry.py
 apps/common/tests/test_replay.py

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.common.checks import javascript
-from apps.common.checks.javascript import HOLE
+from apps.common.checks.javascript import PLACEHOLDER
 
 
 def imports(source):
@@ -97,7 +97,7 @@ def test_survives_what_is_no_javascript(source):
     ],
 )
 def test_finds_an_endpoint(source):
-    assert endpoints(source) == [f"/ws/a/{HOLE}/"]
+    assert endpoints(source) == [f"/ws/a/{PLACEHOLDER}/"]
 
 
 @pytest.mark.parametrize("source", ["// endpoint: '/ws/a/'", "const a = \"endpoint: '/ws/a/'\"", "endpoint('/ws/a/')"])

@@ -13,8 +13,7 @@ from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.protocol import Position
-from apps.common.websockets.streams import get_streams
-from apps.common.websockets.streams.base import redis_lag_check
+from apps.common.websockets.streams import get_streams, redis_lag_check
 
 from .serving import PATH, PublicConsumer, serve
 
