@@ -1,4 +1,4 @@
-"""`__all__` of apps.common.websockets, the names that it really has, and the table of docs/websockets.md are the same."""
+"""`__all__` of apps.common.websockets, the names it really has, and the table of docs/websockets.md are the same."""
 
 import re
 from types import ModuleType
