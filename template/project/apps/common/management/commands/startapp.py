@@ -11,8 +11,8 @@ from django.core.management.commands.startapp import Command as StartAppCommand
 
 from apps.common.management.scaffold import PROJECT
 
-# Django's own has the name "invoices" where it must be "apps.invoices", and imports that no linter accepts unused;
-# and a tests.py, which would be hidden by the folder tests/ of a feature.
+# Django's own has the name "invoices" where it must be "apps.invoices", imports that no linter accepts unused, and a
+# views.py and a tests.py, in place of which a feature that the app takes later has files.
 APP_TEMPLATE = Path(__file__).resolve().parent.parent / "app_template"
 
 
