@@ -67,6 +67,7 @@ apps/common/tests/__init__.py
 apps/common/tests/backoff.test.js
 apps/common/tests/browser_client.py
 apps/common/tests/browser_site.py
+apps/common/tests/catalogue.py
 apps/common/tests/conftest.py
 apps/common/tests/connection_status.test.js
 apps/common/tests/events.test.js
@@ -81,6 +82,7 @@ apps/common/tests/serving.py
 apps/common/tests/test_access.py
 apps/common/tests/test_broadcast.py
 apps/common/tests/test_browser_close_codes.py
+apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_page.py
 apps/common/tests/test_browser_replay.py
 apps/common/tests/test_browser_server.py
@@ -103,6 +105,7 @@ apps/common/tests/test_order.py
 apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
 apps/common/tests/test_processes.py
+apps/common/tests/test_public_api.py
 apps/common/tests/test_redis.py
 apps/common/tests/test_redis_lag_check.py
 apps/common/tests/test_refused.py

@@ -19,7 +19,7 @@ from django.core.management import get_commands, load_command_class
 
 from apps.common.features import APPS_DIR
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.messages import PROTOCOL_TYPES
+from apps.common.websockets.messages import PROTOCOL_TYPES, RESERVED_TYPES
 from apps.common.websockets.protocol import CloseCode
 from apps.common.websockets.streams import base as streams
 
@@ -135,10 +135,17 @@ def test_a_command_exists(line):
             assert f"\n{target}:" in (ROOT / "Makefile").read_text()
         case ["npm", script]:
             assert script in json.loads((ROOT / "package.json").read_text())["scripts"]
+        case ["update.py", *arguments]:
+            assert {word for word in arguments if word.startswith("--")} <= options_of(ROOT / "update.py")
         case [script]:
             assert (ROOT / script).exists()
         case _:
             pytest.fail(f"Nothing checks {line!r}")
+
+
+def options_of(script):
+    """The options of a program that uses argparse."""
+    return set(re.findall(r'add_argument\("(--[a-z]+)"', script.read_text()))
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z][A-Z_]{3,})`", GUIDE))))
@@ -168,9 +175,14 @@ def test_the_close_codes_are_those_of_the_server():
     }
 
 
-def test_the_frames_are_those_of_the_protocol():
-    named = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in table("Frame type"))))
+def test_the_messages_are_those_of_the_protocol():
+    named = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in table("Message type"))))
     assert named | {"message"} == PROTOCOL_TYPES
+
+
+def test_every_reserved_name_is_listed():
+    [sentences] = re.findall(r"^These and `message` are reserved(.+?)\n\n", GUIDE, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`([a-z]+)`", sentences)) - {"startfeature"} == RESERVED_TYPES - PROTOCOL_TYPES
 
 
 def test_the_bounds_are_those_of_the_streams():

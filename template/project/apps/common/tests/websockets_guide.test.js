@@ -31,16 +31,16 @@ function load(path) {
 // The guide's own test, which runs among these.
 await load('apps/tickets/tests/tickets_websocket.test.js');
 const { TicketsWebSocketService } = await load(`${JS}/services/tickets_websocket.js`);
-const { tellStatus } = await load(`${JS}/tell_user.js`);
+const { showStatus } = await load(`${JS}/show_status.js`);
 
 async function connect() {
     const server = await startServer();
     const service = new TicketsWebSocketService('1', { maxAttempts: 1 });
     onTestFinished(() => service.close());
-    const told = vi.fn();
-    tellStatus(service, told);
+    const shown = vi.fn();
+    showStatus(service, shown);
     await service.connect();
-    return { service, told, connection: await server.nextConnection() };
+    return { service, shown, connection: await server.nextConnection() };
 }
 
 describe('the guide', () => {
@@ -65,23 +65,23 @@ describe('the guide', () => {
         expect(await emitted).toEqual([frame]);
     });
 
-    it('tells each status', async () => {
-        const { service, told, connection } = await connect();
+    it('shows each status', async () => {
+        const { service, shown, connection } = await connect();
         const ended = nextEvent(service, 'error');
         connection.close(4403, 'Not yours.');
         await ended;
-        expect(told.mock.calls.flat()).toEqual([
+        expect(shown.mock.calls.flat()).toEqual([
             'connecting',
             'connected',
             'given up: 4403 Not yours.',
         ]);
     });
 
-    it('tells when it tries again', async () => {
-        const { service, told, connection } = await connect();
+    it('shows when it reconnects', async () => {
+        const { service, shown, connection } = await connect();
         const lost = nextEvent(service, 'connectionStatus', (status) => status === 'disconnected');
         connection.cut();
         await lost;
-        expect(told.mock.lastCall).toEqual([expect.stringMatching(/^next attempt in \d+/)]);
+        expect(shown.mock.lastCall).toEqual([expect.stringMatching(/^next attempt in \d+/)]);
     });
 });
