@@ -49,7 +49,7 @@ ALL = [PROJECT, STOCK, PLAIN]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, and of which servers: those that have something to compare."""
+    """A measure, and the servers that it is taken of: those that have something to compare."""
 
     function: Callable[[Server], Coroutine[Any, Any, dict[str, float]]]
     servers: list[str]
@@ -102,14 +102,15 @@ def prepare(project: Path) -> tuple[Path, str]:
     """A generated project with the consumers that are measured, and the cookie of a user who is signed in."""
     import copier
 
-    copier.run_copy(str(TEMPLATE), project, defaults=True, quiet=True, vcs_ref="HEAD")
+    # With the base's tests, whose Valkey server is used here.
+    copier.run_copy(str(TEMPLATE), project, data={"base_tests": True}, defaults=True, quiet=True, vcs_ref="HEAD")
     shutil.copytree(HERE / "servers" / "bench", project / "apps" / "bench")
     uv(project, "sync", "--quiet")
     uv(project, "pip", "install", "--quiet", "uvloop")  # as many run in production; for all three alike
     uv(project, "run", "manage.py", "migrate", "--verbosity", "0")
     uv(project, "run", "manage.py", "collectstatic", "--no-input", "--verbosity", "0")
     script = (
-        "from django.contrib.auth.models import User; from django.test import Client; c = Client();"
+        "from apps.users.models import User; from django.test import Client; c = Client();"
         "c.force_login(User.objects.create_user('bench')); print(c.cookies['sessionid'].OutputString(attrs=[]))"
     )
     cookie = uv(project, "run", "manage.py", "shell", "--verbosity", "0", "--command", script)

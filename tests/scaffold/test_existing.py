@@ -97,13 +97,9 @@ LEFT_OUT = {
     f"apps/common/management/app_template/{name}.py-tpl"
     for name in (
         "__init__",
-        "admin",
         "apps",
         "migrations/__init__",
         "models",
-        "tests/__init__",
-        "tests/test_app_name",
-        "views",
     )
 }
 

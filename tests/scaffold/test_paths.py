@@ -33,13 +33,9 @@ apps/common/csp.py
 apps/common/features.py
 apps/common/management/__init__.py
 apps/common/management/app_template/__init__.py-tpl
-apps/common/management/app_template/admin.py-tpl
 apps/common/management/app_template/apps.py-tpl
 apps/common/management/app_template/migrations/__init__.py-tpl
 apps/common/management/app_template/models.py-tpl
-apps/common/management/app_template/tests/__init__.py-tpl
-apps/common/management/app_template/tests/test_app_name.py-tpl
-apps/common/management/app_template/views.py-tpl
 apps/common/management/commands/__init__.py
 apps/common/management/commands/drain.py
 apps/common/management/commands/runserver.py

@@ -76,9 +76,9 @@ def make_app(project: Path, tools: Tools) -> Path:
     manage(project, tools, "startapp", "invoices")
     app = project / "apps/invoices"
     (app / "models.py").write_text(MODEL.lstrip())
-    (app / "views.py").unlink()
     (app / "addresses.py").write_text(URLS.lstrip())
     include_urls(project / "config/urls.py")
+    (app / "tests").mkdir()
     (app / "tests/__init__.py").write_text("# mine\n")
     (app / "tests/test_invoices.py").write_text(TEST.lstrip())
     manage(project, tools, "makemigrations", "invoices")
@@ -344,11 +344,10 @@ def test_the_pages_of_an_app_come_before_that_of_its_feature(project: Path, tool
 def test_adds_a_feature_to_an_app_that_is_as_startapp_made_it(project: Path, tools: Tools) -> None:
     manage(project, tools, "startapp", "invoices")
     before = files_of(project / "apps/invoices")
-    before.pop("views.py")  # only a comment, which the feature's replaces
     manage(project, tools, "startfeature", "invoices")
     after = files_of(project / "apps/invoices")
     assert {path: after[path] for path in before} == before
-    assert {"tests/test_invoices.py", "tests/test_consumer.py"} <= set(after)
+    assert {"models.py", "views.py", "tests/test_consumer.py"} <= set(after)
 
 
 def test_refuses_to_hide_the_tests_of_an_app(template: Template, project: Path, tools: Tools) -> None:
@@ -475,8 +474,7 @@ def test_an_app_is_found_and_its_tests_too(project: Path, tools: Tools, below: s
     app = project / "apps/invoices"
     assert 'name = "apps.invoices"\n' in (app / "apps.py").read_text()
     (app / "models.py").write_text(MODEL.lstrip())
-    if tests == "tests.py":  # as in apps that Django itself made
-        shutil.rmtree(app / "tests")
+    (app / tests).parent.mkdir(exist_ok=True)
     (app / tests).write_text(TEST.lstrip())
     manage(project, tools, "check")
     manage(project, tools, "makemigrations", "invoices")
@@ -484,12 +482,10 @@ def test_an_app_is_found_and_its_tests_too(project: Path, tools: Tools, below: s
     assert "1 passed" in tools.run(project, "python", "-m", "pytest", "-q", "apps/invoices")
 
 
-def test_a_new_app_has_the_files_of_djangos(project: Path, tools: Tools, tmp_path: Path) -> None:
-    run(tmp_path, tools.home / ".venv/bin/django-admin", "startapp", "invoices")
+def test_a_new_app_has_no_file_that_says_nothing(project: Path, tools: Tools) -> None:
     manage(project, tools, "startapp", "invoices")
-    tests = {"tests/__init__.py", "tests/test_invoices.py"}  # a folder, in which a feature's tests fit
-    assert set(paths(project / "apps/invoices")) - tests == set(paths(tmp_path / "invoices")) - {"tests.py"}
-    assert tests < set(paths(project / "apps/invoices"))
+    made = ["__init__.py", "apps.py", "migrations/__init__.py", "models.py"]
+    assert paths(project / "apps/invoices") == made
 
 
 def test_a_new_app_satisfies_the_linters(project: Path, tools: Tools) -> None:

@@ -67,7 +67,6 @@ def with_shop(plain: Path, tools: Tools, project: Path) -> Path:
     shutil.copytree(tools.mypy_cache, project / ".mypy_cache")
     run(project, "uv", "add", "--quiet", "djangorestframework")
     in_project(project, "python", "manage.py", "startapp", "shop")
-    (project / "apps/shop/tests/test_shop.py").unlink()
     shutil.copytree(SHOP, project / "apps/shop", dirs_exist_ok=True)
     settings = project / "config/settings.py"
     settings.write_text(settings.read_text().replace("    *local_apps(),", '    "rest_framework",\n    *local_apps(),'))

@@ -76,34 +76,21 @@ def add_feature(answers: dict[str, str], *, ask: bool = False, dry_run: bool = F
 
 @contextmanager
 def scratch_project(template: Template) -> Iterator[Path]:
-    """A folder with what the validators look at: the answers, and the names of all files below apps/.
-
-    A views.py with nothing in it but comments, as startapp makes it, is left out, so that the feature may replace it.
-    """
+    """A folder with what the validators look at: the answers, and the names of all files below apps/."""
     with TemporaryDirectory() as folder:
         shutil.copy(PROJECT / template.recorded_in, folder)
         shutil.copytree(
             PROJECT / "apps",
             Path(folder) / "apps",
-            ignore=_left_out,
+            ignore=shutil.ignore_patterns("__pycache__", "node_modules"),
             ignore_dangling_symlinks=True,
             copy_function=lambda _, copy: Path(copy).touch(),
         )
         yield Path(folder).resolve()
 
 
-def _left_out(folder: str, names: list[str]) -> set[str]:
-    blank = {name for name in names if name == "views.py" and _is_blank(Path(folder, name))}
-    return {"__pycache__", "node_modules"} | blank
-
-
-def _is_blank(module: Path) -> bool:
-    lines = module.read_text(encoding="utf-8").splitlines()
-    return all(not line.strip() or line.lstrip().startswith("#") for line in lines)
-
-
 def _copy_new(paths: list[Path], folder: Path, project: Path) -> None:
-    """Copies files that are new in the project (or replace a blank one): all of them, or none."""
+    """Copies files that are new in the project: all of them, or none."""
     try:
         for path in paths:
             (project / path).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +109,7 @@ def _files(folder: Path) -> set[Path]:
 
 
 def _render(template: Template, folder: Path, answers: dict[str, str], *, ask: bool) -> "list[Refusal]":
-    """Renders the feature, or returns what is wrong with the answers. The rules are the template's."""
+    """Renders the feature, or returns why the answers are refused. The rules are the template's."""
     import copier
     from copier.errors import CopierError
 

@@ -63,7 +63,7 @@ from config.settings import *
 
 HERE = Path(__file__).parent
 ROOT_URLCONF = "page_urls"
-TEMPLATES[0]["DIRS"] = [HERE / "templates"]
+TEMPLATES[0]["DIRS"].insert(0, HERE / "templates")
 STATICFILES_DIRS = [HERE / "static"]
 STATIC_ROOT = HERE / "collected{serving.path}"
 STORAGES["staticfiles"]["BACKEND"] = "{serving.storage}" or STORAGES["staticfiles"]["BACKEND"]
@@ -98,6 +98,14 @@ window.imported = [absolute, relative, nested, ...dynamic];
 NESTED = """
 export * as base from '/static/js/services/websocket.js';
 """
+
+# Resolves when all imports were tried. Not Playwright's wait_for_function, which evaluates a text at each attempt: a
+# page's policy forbids that.
+LOADED = """() => new Promise((resolve) => {
+    const check = () =>
+        window.failed || (window.imported && window.inline) ? resolve() : requestAnimationFrame(check);
+    check();
+})"""
 
 # In one process, which saves a second.
 COLLECT_AND_SERVE = """
@@ -140,8 +148,9 @@ async def faults(browser, url, *, has_map=True):
     if not has_map:
         await page.route(url, drop_map)
     await page.add_init_script("addEventListener('error', () => { window.failed = true; }, true)")
-    await page.goto(url)
-    await page.wait_for_function("window.failed || (window.imported && window.inline)")
+    response = await page.goto(url)
+    assert response.ok, f"{url}: {response.status}"
+    await page.evaluate(LOADED)
     modules = await page.evaluate("new Set([window.inline, ...(window.imported ?? [])]).size")
     loads = await page.evaluate(
         "performance.getEntriesByType('resource').filter(({ name }) => name.includes('js/services/websocket.')).length"
