@@ -126,6 +126,15 @@ def test_a_version_can_be_named(own_template: Template, project: Path) -> None:
     assert (project / "manage.py").read_text().endswith("# newer\n")
 
 
+def test_the_updater_is_that_of_the_version_asked_for(own_template: Template, project: Path) -> None:
+    updater = own_template.path / "template/updater/update.py"
+    for version in ("1.1.0", "1.2.0"):
+        edit(updater, top=f"print('The updater of {version}', flush=True)\n")
+        own_template.release(version)
+    assert update(project, "--to", "1.1.0").startswith("The updater of 1.1.0\nUpdate the project")
+    assert update(project).startswith("The updater of 1.2.0\nThe updater of 1.1.0\nUpdate the project")
+
+
 def test_a_prerelease_has_to_be_named(own_template: Template, project: Path) -> None:
     release(own_template, tag="2.0.0rc1")
     assert "Everything is at 1.0.0" in update(project)

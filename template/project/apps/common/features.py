@@ -5,26 +5,15 @@ that is removed is gone. A broken one raises: nothing is skipped silently.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 from django.apps import apps
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern
 
 APPS_DIR = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class LivePage:
-    """A feature's page, as its urls.py describes it."""
-
-    title: str
-    description: str
-    url: str
-    urlpatterns: list[URLPattern | URLResolver]
 
 
 def local_apps(already_installed: Collection[str] = ()) -> list[str]:
@@ -42,15 +31,12 @@ def websocket_urlpatterns() -> list[URLPattern]:
     return [pattern for module in modules("routing").values() for pattern in module.websocket_urlpatterns]
 
 
-def live_pages() -> list[LivePage]:
-    """The pages of the installed features, in order of INSTALLED_APPS."""
-    pages = live_page_modules().values()
-    return [LivePage(page.TITLE, page.DESCRIPTION, page.URL, page.urlpatterns) for page in pages]
+def live_pages() -> list[ModuleType]:
+    """The urls.py of each installed feature, in order of INSTALLED_APPS: its TITLE, DESCRIPTION, URL and urlpatterns.
 
-
-def live_page_modules() -> dict[str, ModuleType]:
-    """The urls.py of each feature. One without TITLE is an ordinary app's, which the project's urls.py includes."""
-    return {app: module for app, module in modules("urls").items() if hasattr(module, "TITLE")}
+    One without TITLE is an ordinary app's, which the project's urls.py includes.
+    """
+    return [module for module in modules("urls").values() if hasattr(module, "TITLE")]
 
 
 def modules(name: str) -> dict[str, ModuleType]:

@@ -13,7 +13,7 @@ from django.template.library import SimpleNode
 from django.template.loader_tags import BlockNode, ExtendsNode, IncludeNode
 
 from apps.common.checks.scripts import AppConfigs
-from apps.common.features import live_page_modules
+from apps.common.features import live_pages
 from apps.common.templatetags.websockets import import_map
 
 MODULE = 'type="module"'
@@ -25,11 +25,11 @@ class Unknown(Exception):
 
 @register(Tags.templates)
 def check_base_templates(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    pages = live_page_modules()
+    features = [page.__package__ for page in live_pages()]
     return [
         error
         for config in app_configs or apps.get_app_configs()
-        if config.name in pages
+        if config.name in features
         for file in sorted(Path(config.path, "templates").rglob("*.html"))
         for error in check_page(file.relative_to(Path(config.path, "templates")).as_posix())
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from django.utils.translation import get_language
 
 from apps.common.checks.application import middleware_chain, root_application, router
 from apps.common.checks.scripts import AppConfigs
-from apps.common.features import live_page_modules, local_apps, modules
+from apps.common.features import live_pages, local_apps, modules
 
 E004 = Error(
     "manage.py runserver speaks no WebSocket: another app's comes before that of apps.common.",
@@ -94,12 +95,12 @@ def check_application(app_configs: AppConfigs = None, **kwargs: Any) -> list[Che
 
 @register(Tags.urls)
 def check_live_pages(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [_not_in_urls(app, page.URL) for app, page in live_page_modules().items() if not _is_shown(page)]
+    return [_not_in_urls(page) for page in live_pages() if not _is_shown(page)]
 
 
 @register(Tags.urls)
 def check_login_page(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    asks = any(map(_asks_to_sign_in, live_page_modules().values()))
+    asks = any(map(_asks_to_sign_in, live_pages()))
     return [W006] if asks and not _is_served(settings.LOGIN_URL) else []
 
 
@@ -116,7 +117,7 @@ def _consumers(routes: list[URLPattern]) -> Iterator[Any]:
             yield getattr(route.callback, "consumer_class", route.callback)
 
 
-def _is_shown(page: Any) -> bool:
+def _is_shown(page: ModuleType) -> bool:
     """Whether its address leads to its view, and not to a route before it that takes any address."""
     try:
         return resolve(page.URL).func in [pattern.callback for pattern in page.urlpatterns]
@@ -124,7 +125,7 @@ def _is_shown(page: Any) -> bool:
         return False
 
 
-def _asks_to_sign_in(page: Any) -> bool:
+def _asks_to_sign_in(page: ModuleType) -> bool:
     """Whether one of its views is for those who are signed in: login_required notes so, and where else it sends to."""
     return any(getattr(pattern.callback, "login_url", "") is None for pattern in page.urlpatterns)
 
@@ -158,9 +159,9 @@ def _not_routed(app: str) -> Error:
     )
 
 
-def _not_in_urls(app: str, url: str) -> Warning:
+def _not_in_urls(page: ModuleType) -> Warning:
     return Warning(
-        f"The live page of {app} is not served: {url} leads elsewhere, or nowhere.",
+        f"The live page of {page.__package__} is not served: {page.URL} leads elsewhere, or nowhere.",
         hint="In urls.py, before a route that takes any address: the urlpatterns of each page of live_pages().",
         id="common.W004",
     )

@@ -221,7 +221,8 @@ def shop_page(request, shop_id):
 def shop_modules(monkeypatch):
     """The modules of an installed app, apps.shop."""
     routing = SimpleNamespace(websocket_urlpatterns=[path("ws/shop/", ShopConsumer.as_asgi())])
-    urls = SimpleNamespace(TITLE="Shop", URL="/shop/demo/", urlpatterns=[path("shop/<slug:shop_id>/", shop_page)])
+    urlpatterns = [path("shop/<slug:shop_id>/", shop_page)]
+    urls = SimpleNamespace(__package__="apps.shop", TITLE="Shop", URL="/shop/demo/", urlpatterns=urlpatterns)
     modules = {"routing": {"apps.shop": routing}, "urls": {"apps.shop": urls}}
     monkeypatch.setattr(installation, "modules", modules.get)
     monkeypatch.setattr(features, "modules", modules.get)
