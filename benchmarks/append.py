@@ -1,4 +1,4 @@
-"""What a broadcast costs its publisher in Redis or Valkey, beside a PING on the same connection.
+"""The cost of a broadcast for its publisher in Redis or Valkey, beside a PING on the same connection.
 
 Run it in a project generated with `base_tests`: `uv run python TEMPLATE/benchmarks/append.py`. It starts a server of
 its own.

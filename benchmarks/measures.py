@@ -1,4 +1,4 @@
-"""What is measured, each as a coroutine that takes a running server. Times in seconds, memory in bytes."""
+"""The measures, each a coroutine that takes a running server. Times in seconds, memory in bytes."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ def is_greeting(payload: bytes) -> bool:
 
 
 async def echo(server: Server, connections: int = 100, seconds: float = 3) -> dict[str, float]:
-    """Round trips each second, every connection waiting for its answer before it asks again."""
+    """Round trips each second, every connection waiting for its answer before it sends the next request."""
     count = 0
     text = frame("echo", 1, text="hello there")
 

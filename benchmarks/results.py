@@ -1,4 +1,4 @@
-"""What was measured: medians, the project's ratios to the others, a table and a plot of them."""
+"""The results: medians, the project's ratios to the others, a table and a plot of them."""
 
 import statistics
 from pathlib import Path

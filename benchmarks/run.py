@@ -49,7 +49,7 @@ ALL = [PROJECT, STOCK, PLAIN]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, and of which servers: those that have something to compare."""
+    """A measure, and the servers that it is taken of: those that have something to compare."""
 
     function: Callable[[Server], Coroutine[Any, Any, dict[str, float]]]
     servers: list[str]

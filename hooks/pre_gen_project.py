@@ -1,4 +1,4 @@
-"""Refuses a folder that is not where Cookiecutter was told to make one. Cookiecutter then removes it again."""
+"""Refuses a folder outside of Cookiecutter's output folder. Cookiecutter then removes it again."""
 
 import json
 import sys

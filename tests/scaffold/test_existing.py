@@ -117,7 +117,7 @@ def test_the_common_part_is_all_that_comes(template: Template, mysite: Path, pla
 def test_every_file_of_the_common_part_is_the_same(template: Template, mysite: Path, plain: Path) -> None:
     take_common_part(template, mysite)
     files = [path for path in paths(mysite) if path.startswith("apps/common/") and "live.html" not in path]
-    assert len(files) > 90
+    assert len(files) > 70
     assert [path for path in files if (mysite / path).read_bytes() != (plain / path).read_bytes()] == []
 
 
@@ -304,7 +304,7 @@ def test_a_static_file_of_the_projects_that_has_a_path_of_the_common_part_is_ser
     assert re.findall(r"^  (\S+)$", found, re.M) == [
         str(mysite / "web/static" / path) for path in ("css/site.css", "img/icon.svg")
     ]
-    (mysite / "web/static/js/services").mkdir(parents=True)
+    (mysite / "web/static/js/services/websocket").mkdir(parents=True)
     (mysite / "web/static/js/services/websocket/events.js").touch()
     assert complaints(mysite, tools) == {"common.E011"}
 
@@ -329,7 +329,7 @@ def test_live_pages_may_have_the_layout_of_the_project(template: Template, split
     page = live_page(split, tools)
     assert "<title>Orders · My Project</title>" in page
     assert "My Project's footer" in page
-    scripts = [page.index(part) for part in ("importmap", "js/project.js", "orders/js/orders_app.js", "data-orders-id")]
+    scripts = [page.index(part) for part in ("importmap", "js/project.js", "orders/js/orders_app.js", "data-websocket")]
     assert scripts == sorted(scripts)
 
 

@@ -279,7 +279,8 @@ def test_refuses_every_label_of_an_installed_app() -> None:
 
 
 def test_refuses_every_folder_of_static_files_and_templates() -> None:
-    folders = {path.name for kind in ("static", "templates") for path in (COMMON / kind).iterdir() if path.is_dir()}
+    roots = [COMMON / "static", COMMON / "templates", ROOT / "template/project/templates"]
+    folders = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
     assert {"common", "js", "registration"} <= folders
     assert accepted_features(folders) == set()
 
@@ -297,13 +298,13 @@ def test_refuses_every_folder_and_module_of_a_project() -> None:
     assert accepted_features(names) == set()
 
 
-def test_refuses_every_frame_of_the_protocol() -> None:
-    declared = re.search(r"RESERVED_TYPES = frozenset\(\{(.+?)\}\)", read(f"{WEBSOCKETS}/messages.py"), re.S)
-    assert declared
-    frames = set(re.findall(r'"(\w+)"', declared[1]))
-    assert {"welcome", "ping", "error", "message"} <= frames
-    assert accepted_actions(frames) == set()
-    assert accepted_events(frames) == set()
+def test_refuses_every_reserved_type_of_the_protocol() -> None:
+    declared = re.findall(r"^(?:PROTOCOL|RESERVED)_TYPES = (.+)$", read(f"{WEBSOCKETS}/messages.py"), re.M)
+    assert len(declared) == 2
+    types = set(re.findall(r'"(\w+)"', " ".join(declared)))
+    assert {"welcome", "ping", "error", "message", "state"} <= types
+    assert accepted_actions(types) == set()
+    assert accepted_events(types) == set()
 
 
 def test_refuses_the_names_that_are_kept_for_later() -> None:
@@ -312,7 +313,7 @@ def test_refuses_the_names_that_are_kept_for_later() -> None:
 
 
 def test_refuses_every_member_of_the_service() -> None:
-    scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "events.js")]
+    scripts = [(COMMON / "static/js/services" / name).read_text() for name in ("websocket.js", "websocket/events.js")]
     members = {name for script in scripts for name in re.findall(r"^    (?:(?:async|get|set) )*(\w+)\(", script, re.M)}
     assert {"connect", "emit", "request", "isConnected"} <= members
     assert accepted_actions({snake(name) for name in members}) == set()

@@ -1,4 +1,4 @@
-"""What is measured of a generated project: an echo that is validated, and a broadcast to a group."""
+"""The measured consumers of a generated project: an echo that is validated, and a broadcast to a group."""
 
 import time
 

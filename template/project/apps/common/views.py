@@ -1,4 +1,4 @@
-"""What a load balancer and a monitor ask of a process."""
+"""The health of a process for a load balancer, and its metrics for a monitor."""
 
 import hmac
 

@@ -12,7 +12,7 @@ INNER = ("application", "inner", "app")
 
 
 def root_application() -> Any:
-    """What ASGI_APPLICATION names, or None where it is not set (common.E005)."""
+    """The application that ASGI_APPLICATION names, or None where it is not set (common.E005)."""
     if not getattr(settings, "ASGI_APPLICATION", None):
         return None
     with warnings.catch_warnings():

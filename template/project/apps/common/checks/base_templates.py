@@ -40,7 +40,7 @@ def check_page(name: str) -> list[CheckMessage]:
     try:
         chain = _chain(name)
         nodes = list(_nodes(chain[-1].nodelist, _blocks(chain)))
-    except (Unknown, TemplateDoesNotExist, TemplateSyntaxError):  # Django's own page says what is wrong with these
+    except (Unknown, TemplateDoesNotExist, TemplateSyntaxError):  # Django's own error page explains these
         return []
     first_map = next((i for i, node in enumerate(nodes) if _is_import_map(node)), len(nodes))
     first_module = next((i for i, node in enumerate(nodes) if isinstance(node, TextNode) and MODULE in node.s), None)

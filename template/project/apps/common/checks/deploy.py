@@ -1,4 +1,4 @@
-"""What is right on a developer's machine, and wrong in production: manage.py check --deploy."""
+"""Checks for production: manage.py check --deploy."""
 
 from typing import Any
 

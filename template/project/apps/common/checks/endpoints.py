@@ -32,7 +32,7 @@ def is_served(path: str, routes: list[URLPattern]) -> bool:
     """Whether a path with PLACEHOLDERs for what varies, such as /ws/orders/\\0/, may lead to one of the routes."""
     if any(_fits(path, shape) for shape in _shapes(routes)):
         return True
-    # Django cannot tell the shape of every regular expression. One that matches "" catches all, and serves nothing.
+    # Django cannot compute the shape of every regular expression. One that matches "" catches all, and serves nothing.
     example = path.removeprefix("/").replace(PLACEHOLDER, "1")
     leaves = [route.pattern for route in routes if not router(route.callback)]
     return any(pattern.match(example) and not pattern.match("") for pattern in leaves)

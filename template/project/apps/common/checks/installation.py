@@ -39,7 +39,7 @@ E006 = Error(
     id="common.E006",
 )
 E007 = Error(
-    "There is no channel layer named 'default': a broadcast reaches nobody.",
+    "There is no channel layer named 'default': a broadcast reaches no client.",
     hint="Set CHANNEL_LAYERS, for one process: {'default': {'BACKEND': 'channels.layers.InMemoryChannelLayer'}}.",
     id="common.E007",
 )
@@ -109,7 +109,7 @@ def _routes() -> dict[str, list[URLPattern]]:
 
 
 def _consumers(routes: list[URLPattern]) -> Iterator[Any]:
-    """What routes lead to. One that is wrapped in another path is the same consumer still."""
+    """The consumers of these routes. One that is wrapped in another path is the same consumer still."""
     for route in routes:
         if isinstance(route.callback, URLRouter):
             yield from _consumers(route.callback.routes)
@@ -131,7 +131,7 @@ def _asks_to_sign_in(page: ModuleType) -> bool:
 
 
 def _is_served(url: Any) -> bool:
-    """Whether an address, or the name of a view, leads to a page, as far as can be told here."""
+    """Whether an address, or the name of a view, leads to a page, as far as a check can know."""
     try:
         address = urlsplit(resolve_url(url))
     except NoReverseMatch:

@@ -109,7 +109,7 @@ def _files(folder: Path) -> set[Path]:
 
 
 def _render(template: Template, folder: Path, answers: dict[str, str], *, ask: bool) -> "list[Refusal]":
-    """Renders the feature, or returns what is wrong with the answers. The rules are the template's."""
+    """Renders the feature, or returns why the answers are refused. The rules are the template's."""
     import copier
     from copier.errors import CopierError
 

@@ -1,4 +1,4 @@
-"""What a live page needs: `{% import_map %}` first in <head>, and `{% connection_status %}` where it is to be shown.
+"""The tags of a live page: `{% import_map %}` first in <head>, and `{% connection_status %}` where it is to be shown.
 
 The import map makes the import paths of the guide right under every way of serving static files. Where files are served
 with a hash in their name, or under another address than /static/, an import by its plain path would be a 404, or a
@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 register = template.Library()
 
-# What would end the script element, or begin a comment in it.
+# These would end the script element, or begin a comment in it.
 ESCAPES = {ord("<"): "\\u003C", ord(">"): "\\u003E", ord("&"): "\\u0026"}
 
 

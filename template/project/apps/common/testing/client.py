@@ -265,7 +265,7 @@ class _Exceptions(logging.Handler):
         self._logger.removeHandler(self)
 
     def take(self) -> list[BaseException]:
-        """What was raised since the last call."""
+        """The exceptions since the last call."""
         raised, self._raised = self._raised, []
         self.happened = self._loop.create_future()  # is done when more is raised
         return raised

@@ -11,7 +11,7 @@ class PytestRunner:
         self.options = [f"--verbosity={verbosity - 1}", *(["--exitfirst"] if failfast else [])]
 
     def run_tests(self, test_labels: Sequence[str], **_: Any) -> int:
-        """What pytest exits with: 0 if there were tests, and all passed.
+        """Pytest's exit code: 0 if there were tests, and all passed.
 
         test_labels: folders, files or dotted names of modules: apps.orders
         """

@@ -163,7 +163,7 @@ async def test_users_differ_and_are_who_they_are(user, other_user, staff_user):
     assert user.check_password("ann-password")
     async with connect(PATH, user, application=serve(PublicConsumer)):
         [connection] = connections()
-        assert connection.user == user
+        assert connection.scope["user"] == user
 
 
 class Member(AbstractBaseUser):

@@ -23,7 +23,7 @@ def names_in(guide):
 
 
 def differences(guide, module):
-    """What one of the three has and another lacks; names that the guide has twice."""
+    """Names that one of the three has and another lacks, or that the guide has twice."""
     exported, offered, documented = set(module.__all__), names_of(module), names_in(guide)
     twice = {name for name in documented if documented.count(name) > 1}
     return (exported ^ offered) | (exported ^ set(documented)) | twice

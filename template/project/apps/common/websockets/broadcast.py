@@ -1,7 +1,7 @@
 """Publish to every client of a group or of a user, from anywhere: a view, a signal, a command, a thread, a task.
 
 A broadcast is numbered and kept (see streams): every client of the group that is connected or reconnects in time
-receives it once and in order, or is told to reload its state. A broadcast that fails because the stream store is
+receives it once and in order, or is notified to reload its state. A broadcast that fails because the stream store is
 unavailable is logged, never raised into a request; the clients reload with the next one that succeeds.
 """
 

@@ -1,4 +1,4 @@
-"""What exists once for each event loop: made when it is first used, closed when the loop ends."""
+"""Objects that exist once for each event loop: made when it is first used, closed when the loop ends."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ def of_running_loop(factory: Callable[[], T]) -> T:
 
 
 def of_all_loops(factory: Callable[[], T]) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-    """What the factory has made in this process, with the loop of each; loops that have ended are left out."""
+    """The factory's objects in this process, with the loop of each; loops that have ended are left out."""
     with _lock:
         scopes = list(_scopes)
     running = [scope for scope in scopes if not scope.loop.is_closed()]

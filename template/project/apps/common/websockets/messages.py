@@ -38,7 +38,7 @@ class Message(BaseModel):
 
     def encode(self, ref: str | int | None = None) -> str:
         """The message as JSON text, with the ref of the request that it answers."""
-        # What model_dump_json() does, without its many options.
+        # As model_dump_json(), without its many options.
         data = self.__pydantic_serializer__.to_json(self).decode()
         if ref is None:
             return f'{{"type":"{self.message_type}","data":{data}}}'

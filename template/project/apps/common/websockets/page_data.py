@@ -1,4 +1,4 @@
-"""What a rendered page hands to its WebSocket service: one text, which only the base service reads."""
+"""The data that a rendered page hands to its WebSocket service: one text, which only the base service reads."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What happens when a page of orders connects, and when it asks for something."""
+"""The connection of a page of orders: group, access, and handlers."""
 
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 
@@ -6,7 +6,7 @@ from . import messages
 
 
 def group_of(orders_id: str) -> str:
-    """The group of all its pages: broadcast(group_of("1"), …) reaches them from anywhere."""
+    """The group of all connections with this id: broadcast(group_of("1"), …) reaches them from anywhere."""
     return f"orders.{orders_id}"
 
 

@@ -1,7 +1,7 @@
-"""The contract of orders: what a page and the server say to each other.
+"""The messages of orders: what a page and the server send to each other.
 
 static/orders/js/services/orders_websocket.js
-names the same types; a test holds the two together.
+names the same types; `manage.py check` compares the two.
 """
 
 from typing import Annotated
@@ -12,7 +12,7 @@ from apps.common.websockets.messages import Message
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
-# What a page asks for, each with its answer.
+# From a page, each with its answer.
 
 
 class PlaceOrder(Message):
@@ -31,7 +31,7 @@ class CancelOrderResult(Message):
     text: Text
 
 
-# What the server tells every page.
+# Broadcast by the server to every page.
 
 
 class OrderPlaced(Message):

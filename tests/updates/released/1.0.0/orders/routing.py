@@ -1,4 +1,4 @@
-"""Where pages of this feature connect."""
+"""The path that pages of orders connect to."""
 
 from django.urls import re_path
 

@@ -1,4 +1,4 @@
-"""manage.py drain: before a process is stopped, tells its pages to move to another one."""
+"""manage.py drain: moves the pages of a process to another one, before it is stopped."""
 
 import socket
 from typing import Any
@@ -26,5 +26,5 @@ class Command(BaseCommand):
         if within < 1:
             raise CommandError(f"--within {within}: give at least one second.")
         if not publish_command({"drain": str(within), "host": host}):
-            raise CommandError("Redis did not answer: the processes could not be told. Try again.")
+            raise CommandError("Redis did not answer, so the command was not sent. Try again.")
         self.stdout.write(f"The pages of {host} leave within {within} s. Then stop it.")

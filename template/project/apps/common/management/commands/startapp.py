@@ -27,7 +27,7 @@ class Command(StartAppCommand):
                 f"The project finds its apps in {folder.parent}: leave the directory out. "
                 f"For an app elsewhere: uv run django-admin startapp {name} {directory}"
             )
-        if found := mistakes(name):
+        if found := name_errors(name):
             raise CommandError("\n".join(found))
         options["directory"] = str(folder) if directory and folder.exists() else None
         options["template"] = str(Path(template).resolve() if Path(template).exists() else template)
@@ -36,8 +36,8 @@ class Command(StartAppCommand):
         self.stdout.write(f"apps/{name} is installed; nothing else needs editing.")
 
 
-def mistakes(name: str) -> list[str]:
-    """What Django does not refuse, and would fail later."""
+def name_errors(name: str) -> list[str]:
+    """Names that Django accepts, and that would fail later."""
     labels = {config.label: config.name for config in apps.get_app_configs()}
     twins = [path.name for path in (PROJECT / "apps").iterdir() if path.name.lower() == name.lower()]
     found = []

@@ -16,7 +16,7 @@ User = AbstractBaseUser | AnonymousUser
 
 
 class Identity(NamedTuple):
-    """What a re-check looks up: the session, or without one the user."""
+    """The key of a re-check: the session, or without one the user."""
 
     session_key: str  # "" without a session, or if the user comes from a token and not from the session
     user_id: str  # the primary key; "" for an anonymous visitor

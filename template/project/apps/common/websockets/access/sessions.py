@@ -78,8 +78,8 @@ def load_session(session_key: str) -> Loaded:
 
 
 class _SessionSnapshot(dict[str, Any]):
-    """What auth.get_user() reads. It would end or renew the session itself, which needs a response that sets a cookie:
-    that is left to the next request."""
+    """The part of a request that auth.get_user() reads. It would end or renew the session itself, which needs a
+    response that sets a cookie: that is left to the next request."""
 
     def flush(self) -> None:
         pass

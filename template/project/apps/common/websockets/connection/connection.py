@@ -26,7 +26,7 @@ NO_CODE = 1005  # RFC 6455, 7.1.5: the close frame had no code
 
 
 class Connection:
-    """What happens around the hooks of a consumer, which has the limits and their meaning."""
+    """Runs the hooks of a consumer, whose class attributes are the limits."""
 
     __slots__ = (
         "_dispatcher",

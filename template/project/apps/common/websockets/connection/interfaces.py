@@ -1,4 +1,4 @@
-"""What the parts of a connection require of the consumer and of the connection itself."""
+"""The protocols (types) that the parts of a connection require of the consumer and of the connection itself."""
 
 from typing import Any, ClassVar, Protocol
 

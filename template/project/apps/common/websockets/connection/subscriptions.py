@@ -17,7 +17,7 @@ MAX_EVENTS = 2 * MAX_MESSAGES  # that wait for one consumer's event handlers: a 
 
 
 class Subscriptions:
-    """What of its groups' events a connection receives: each broadcast of the followed stream once, in order."""
+    """The groups of a connection. It receives each broadcast of the followed stream once, in order."""
 
     __slots__ = ("_connection", "_events", "_filters", "_followed", "_groups", "_held", "_outbox", "_position")
 

@@ -1,4 +1,4 @@
-"""What the hub hands to the members of a group, made and encoded once for all of them."""
+"""The events that the hub delivers to the members of a group, encoded once for all of them."""
 
 from functools import cached_property
 from typing import Any

@@ -29,7 +29,7 @@ MAX_WAITING = 10_000  # broadcasts of one group that the process has not deliver
 
 
 class Member(Protocol):
-    """What can join a group."""
+    """A member of a group."""
 
     def deliver(self, group: str, event: Event) -> None:
         """Take an event, without waiting."""

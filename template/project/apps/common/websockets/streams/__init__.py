@@ -2,7 +2,7 @@
 
 Every broadcast of a group gets the next number of the group's stream and is kept for a while. A client connects with
 its position, the number of the last broadcast that it received; it gets those after it, or a resync if any of them is
-gone: never a part of them. A stream's epoch changes whenever its numbering begins anew, so that no number is ambiguous.
+gone: never a part of them. A stream's epoch changes whenever its numbering restarts, so that no number is ambiguous.
 
 The idea is that of Centrifugo's history and recovery: https://centrifugal.dev/docs/server/history_and_recovery
 """

@@ -1,4 +1,4 @@
-"""What every stream store offers, and its bounds."""
+"""The interface of every stream store, and its bounds."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 
-import { startServer } from '../../common/tests/websocket_server.js';
+import { nextEvent, startServer } from '../../common/testing/websocket_server.js';
 import { OrdersWebSocketService } from '../static/orders/js/services/orders_websocket.js';
 
 const data = { text: 'hello' };
@@ -13,15 +13,6 @@ async function connect() {
     return { service, connection: await server.nextConnection() };
 }
 
-/**
- * @param {OrdersWebSocketService} service
- * @param {string} name of the event that comes next
- * @returns {Promise<unknown>}
- */
-function next(service, name) {
-    return new Promise((resolve) => service.on(name, resolve));
-}
-
 test('connects to the path of its feature', async () => {
     const { connection } = await connect();
     expect(connection.url.pathname).toBe('/ws/orders/1/');
@@ -30,8 +21,8 @@ test('connects to the path of its feature', async () => {
 test('placeOrder sends its data and resolves with the answer', async () => {
     const { service, connection } = await connect();
     const answer = service.placeOrder(data);
-    const { ref, ...frame } = await connection.nextFrame();
-    expect(frame).toEqual({ type: 'place_order', data });
+    const { ref, ...message } = await connection.nextMessage();
+    expect(message).toEqual({ type: 'place_order', data });
     connection.send({ type: 'place_order_result', ref, data });
     expect((await answer).data).toEqual(data);
 });
@@ -39,22 +30,22 @@ test('placeOrder sends its data and resolves with the answer', async () => {
 test('cancelOrder sends its data and resolves with the answer', async () => {
     const { service, connection } = await connect();
     const answer = service.cancelOrder(data);
-    const { ref, ...frame } = await connection.nextFrame();
-    expect(frame).toEqual({ type: 'cancel_order', data });
+    const { ref, ...message } = await connection.nextMessage();
+    expect(message).toEqual({ type: 'cancel_order', data });
     connection.send({ type: 'cancel_order_result', ref, data });
     expect((await answer).data).toEqual(data);
 });
 
-test('a order_placed is emitted as orderPlaced', async () => {
+test('order_placed is emitted as orderPlaced', async () => {
     const { service, connection } = await connect();
-    const emitted = next(service, 'orderPlaced');
+    const emitted = nextEvent(service, 'orderPlaced');
     connection.send({ type: 'order_placed', data });
-    expect(await emitted).toEqual({ type: 'order_placed', data });
+    expect(await emitted).toEqual([{ type: 'order_placed', data }]);
 });
 
-test('a order_cancelled is emitted as orderCancelled', async () => {
+test('order_cancelled is emitted as orderCancelled', async () => {
     const { service, connection } = await connect();
-    const emitted = next(service, 'orderCancelled');
+    const emitted = nextEvent(service, 'orderCancelled');
     connection.send({ type: 'order_cancelled', data });
-    expect(await emitted).toEqual({ type: 'order_cancelled', data });
+    expect(await emitted).toEqual([{ type: 'order_cancelled', data }]);
 });

@@ -3,14 +3,15 @@ import { OrdersWebSocketService } from './services/orders_websocket.js';
 
 /** @typedef {import('/static/js/components/connection_status.js').ConnectionStatus} ConnectionStatus */
 
-/** The live page of orders: sends what its forms say, and lists what arrives. */
+/** The page of orders: sends what is typed into its forms, and lists what arrives. */
 export class OrdersApp {
-    /** @param {HTMLElement} root the element with data-orders-id */
+    /** @param {HTMLElement} root the element with data-websocket */
     constructor(root) {
         this.root = root;
-        const { ordersId: id, epoch, seq } = root.dataset;
+        this.texts = this.find('[data-log]').dataset;
+        const { id, websocket } = root.dataset;
         this.websocket = new OrdersWebSocketService(String(id), {
-            position: epoch ? { epoch, seq: Number(seq) } : undefined,
+            pageData: websocket,
         });
     }
 
@@ -23,17 +24,17 @@ export class OrdersApp {
 
     setupEventListeners() {
         this.websocket.on('orderPlaced', ({ data }) => {
-            this.log('Order placed', data.text);
+            this.log(this.texts.onOrderPlaced, data.text);
         });
         this.websocket.on('orderCancelled', ({ data }) => {
-            this.log('Order cancelled', data.text);
+            this.log(this.texts.onOrderCancelled, data.text);
         });
         this.websocket.on('resync', () => location.reload());
-        this.websocket.on('error', (error) => this.log('Error', error.message, 'error'));
-        this.onSubmit('placeOrder', (text) => {
+        this.websocket.on('error', (error) => this.log(this.texts.error, error.message, 'error'));
+        this.onSubmit('place-order', (text) => {
             return this.websocket.placeOrder({ text });
         });
-        this.onSubmit('cancelOrder', (text) => {
+        this.onSubmit('cancel-order', (text) => {
             return this.websocket.cancelOrder({ text });
         });
     }
@@ -50,23 +51,23 @@ export class OrdersApp {
             try {
                 await send(text);
                 form.reset();
-                this.log('Done', text);
+                this.log(this.texts.done, text);
             } catch (error) {
-                this.log('Error', /** @type {Error} */ (error).message, 'error');
+                this.log(this.texts.error, /** @type {Error} */ (error).message, 'error');
             }
         });
     }
 
     /**
-     * @param {string} kind
+     * @param {string | undefined} label in the page's language
      * @param {string} text
      * @param {string} [className]
      */
-    log(kind, text, className = '') {
+    log(label, text, className = '') {
         const item = document.createElement('li');
         item.className = className;
-        const time = new Date().toLocaleTimeString();
-        for (const [tag, content] of Object.entries({ strong: kind, span: text, time })) {
+        const time = new Date().toLocaleTimeString(document.documentElement.lang);
+        for (const [tag, content] of Object.entries({ strong: label, span: text, time })) {
             item.append(Object.assign(document.createElement(tag), { textContent: content }));
         }
         this.find('[data-log]').prepend(item);
@@ -85,5 +86,5 @@ export class OrdersApp {
 }
 
 /** @type {HTMLElement | null} */
-const root = document.querySelector('[data-orders-id]');
+const root = document.querySelector('[data-websocket]');
 if (root) new OrdersApp(root).initialize();

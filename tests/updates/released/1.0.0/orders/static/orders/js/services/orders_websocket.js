@@ -17,7 +17,6 @@ export class OrdersWebSocketService extends BaseWebSocketService {
             endpoint: `/ws/orders/${id}/`,
             ...options,
         });
-        this.ordersId = id;
     }
 
     /**
@@ -36,17 +35,17 @@ export class OrdersWebSocketService extends BaseWebSocketService {
         return this.request({ type: 'cancel_order', data });
     }
 
-    /** @param {any} data the whole frame */
-    handleMessage(data) {
-        switch (data.type) {
+    /** @param {any} message */
+    handleMessage(message) {
+        switch (message.type) {
             case 'order_placed':
-                this.emit('orderPlaced', data);
+                this.emit('orderPlaced', message);
                 break;
             case 'order_cancelled':
-                this.emit('orderCancelled', data);
+                this.emit('orderCancelled', message);
                 break;
             default:
-                console.warn('Unknown message type:', data.type);
+                console.warn('Unknown message type:', message.type);
         }
     }
 }
