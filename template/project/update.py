@@ -33,9 +33,9 @@ def main() -> int:
     if not shutil.which("git"):
         sys.exit(f"An update needs git. Install it, {AGAIN}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        fetch_updater(recorded_template(), version, folder)
-        updater = [sys.executable, str(Path(folder, "update.py")), *sys.argv[1:]]
-        return subprocess.run(updater, check=False).returncode  # noqa: S603 - without a shell
+        updater = fetch_updater(recorded_template(), version, folder)
+        command = [sys.executable, str(updater), *sys.argv[1:]]
+        return subprocess.run(command, check=False).returncode  # noqa: S603 - without a shell
 
 
 def recorded_template() -> str:
@@ -50,16 +50,18 @@ def recorded_template() -> str:
     sys.exit(f"There is no {PROJECT_ANSWERS[0]} beside update.py, which holds the version. Restore it.")
 
 
-def fetch_updater(template: str, version: str | None, folder: str) -> None:
+def fetch_updater(template: str, version: str | None, folder: str) -> Path:
     import copier
     from copier.errors import CopierError
 
     try:
         copier.run_copy(template, folder, data={"updater": True}, vcs_ref=version, defaults=True, quiet=True)
+        return Path(folder, "updater.py").resolve(strict=True)
     except (CopierError, ValueError, OSError) as error:
         which = f" or has no version {version}" if version else ""
         fix = f"If it moved, write its new address as _src_path in every answers file, commit, {AGAIN}"
-        sys.exit(f"The template {template} cannot be reached{which}; nothing was changed. {fix}\n{error}")
+        why = (getattr(error, "stderr", "") or str(error)).strip()
+        sys.exit(f"The template {template} cannot be reached{which}; nothing was changed. {fix}\n{why}")
 
 
 if __name__ == "__main__":

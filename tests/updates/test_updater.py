@@ -18,7 +18,7 @@ KEPT = {
     *("copier.yml", "names.jinja", "reserved.jinja", "validators.jinja", "{{ _copier_conf.answers_file }}.jinja"),
     "consumers.py.jinja",
     *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
-    *("pyproject.toml.jinja", "update.py"),
+    *("pyproject.toml.jinja", "update.py", "updater.py"),
 }
 
 
@@ -127,7 +127,7 @@ def test_a_version_can_be_named(own_template: Template, project: Path) -> None:
 
 
 def test_the_updater_is_that_of_the_version_asked_for(own_template: Template, project: Path) -> None:
-    updater = own_template.path / "template/updater/update.py"
+    updater = own_template.path / "template/updater/updater.py"
     for version in ("1.1.0", "1.2.0"):
         edit(updater, top=f"print('The updater of {version}', flush=True)\n")
         own_template.release(version)
@@ -606,6 +606,13 @@ def test_a_version_that_does_not_exist(own_template: Template, project: Path) ->
     message = refused(project)
     assert "version 1.0.0-3-gabcdef0" in message
     assert "what .copier-answers.yml records" in message
+
+
+def test_an_address_that_is_no_template(project: Path) -> None:
+    address = (project / ".copier-answers.yml").read_text().partition("_src_path: ")[2].partition("\n")[0]
+    replace(project / ".copier-answers.yml", f"_src_path: {address}\n", "_src_path: .\n")
+    commit(project)
+    assert "The template . cannot be reached" in refused(project)
 
 
 def test_a_template_without_a_release(own_template: Template, project: Path) -> None:

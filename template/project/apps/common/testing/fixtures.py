@@ -23,9 +23,7 @@ from apps.common.websockets.streams import get_streams
 
 OpenPage = Callable[..., Awaitable[Page]]
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Tests in a browser have the marker `browser`
-# ---------------------------------------------------------------------------------------------------------------------
 
 left_out = pytest.StashKey[int]()
 
@@ -59,9 +57,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{count} browser tests were left out on purpose: -m '{config.option.markexpr}'")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # State that tests must not share
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +90,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
         connection.close()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Users
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -114,9 +108,7 @@ def staff_user(transactional_db: None) -> AbstractBaseUser:
     return make_user("eve", is_staff=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # A served site, and a browser
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Brings the project, then each of its features, to the newest version of their template: one commit each.
 
-A project's update.py renders this file with `updater=true` and runs it in the project's root, with its own arguments
-and with Copier installed. The update.py of each version that was released does so: no more may be asked of it.
+A project's update.py renders this file with `updater=true`, and runs it in the project's root, with the same arguments
+and with Copier installed. Projects of every released version do so: nothing more can be asked of their update.py.
 
 For each of them Copier makes a repository of two commits in a temporary folder: the files of the recorded version of
 the template, and those of the newer version. Errors show there, before anything changes. Then git cherry-picks each
