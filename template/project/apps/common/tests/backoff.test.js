@@ -38,7 +38,7 @@ describe('Backoff', () => {
         expect(backoff.attempt).toBe(2);
     });
 
-    it('counts anew after a stable connection', () => {
+    it('counts from one again after a stable connection', () => {
         const backoff = new Backoff(LIMITS);
         backoff.next();
         backoff.opened();

@@ -1,4 +1,4 @@
-"""A page of browser_site.py in a browser, and what its service told."""
+"""A page of browser_site.py in a browser, and the events of its service."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 
 DEADLINE = 30  # seconds, for one event on a busy machine
 
-# For a server that is away for a second or more: 50 attempts, which follow quickly.
+# For a server that is unavailable for a second or more: 50 attempts, which follow quickly.
 PATIENT = {"minDelay": 20, "maxDelay": 200, "maxAttempts": 50}
 
 
@@ -38,7 +38,7 @@ class Client:
         self.page.on("websocket", lambda socket: self.sockets.append(socket.url))
         self.page.on("console", lambda message: message.type in ("error", "warning") and self._log(message.text))
         self.page.on("pageerror", lambda error: self._log(str(error)))
-        await self.page.expose_function("heard", self._hear)
+        await self.page.expose_function("onEvent", self._on_event)
         await self.page.goto(f"{url}/page/")
         return self
 
@@ -93,7 +93,7 @@ class Client:
             self._seen += 1
             yield self.events[self._seen - 1]
 
-    def _hear(self, *event: Any) -> None:
+    def _on_event(self, *event: Any) -> None:
         self.events.append(event)
         self._news.set()
 

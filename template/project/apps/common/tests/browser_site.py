@@ -35,7 +35,7 @@ PAGE = """{% extends "base.html" %}
             emit(event, ...args) {
                 super.emit(event, ...args);
                 // An Error is not copied to the test with its code.
-                window.heard?.(event, ...args.map((arg) => arg instanceof Error ? { code: arg.code } : arg));
+                window.onEvent?.(event, ...args.map((arg) => arg instanceof Error ? { code: arg.code } : arg));
             }
         }
 

@@ -8,7 +8,7 @@ describe('connection-status', () => {
     let module;
 
     beforeAll(async () => {
-        // What the module needs of a browser when it is imported.
+        // The module needs these of a browser when it is imported.
         vi.stubGlobal('HTMLElement', class {});
         vi.stubGlobal('customElements', { define });
         module = await import('/static/js/components/connection_status.js');

@@ -46,7 +46,7 @@ describe('Events', () => {
         expect(next).toHaveBeenCalledOnce();
     });
 
-    it('logs an error that nobody listens to, and no other event', () => {
+    it('logs an error without a listener, and no other event', () => {
         const log = vi.spyOn(console, 'error').mockImplementation(() => {});
         const events = new Events();
         const error = new Error('unheard');
@@ -60,7 +60,7 @@ describe('Events', () => {
         const events = new Events();
         const listener = vi.fn();
         events.on('error', listener);
-        events.emit('error', new Error('heard'));
+        events.emit('error', new Error('refused'));
         expect(listener).toHaveBeenCalledOnce();
         expect(log).not.toHaveBeenCalled();
     });

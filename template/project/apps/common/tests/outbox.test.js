@@ -24,7 +24,7 @@ describe('Outbox', () => {
         expect([texts(), texts()]).toEqual([['a', 'b'], []]);
     });
 
-    it('has no room beyond its limit', () => {
+    it('is full at its limit', () => {
         expect(['a', 'b', 'c'].map((text) => outbox.add(unsent(text)))).toEqual([
             true,
             true,

@@ -40,7 +40,7 @@ class ServerProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self._command = [sys.executable, "-c", SERVE, application, str(self.port)]
         self._log = folder / f"server-{self.port}.log"
-        # What a developer has in .env is no matter here.
+        # A developer's .env has no effect here.
         self._environment = {
             **os.environ,
             "ALLOWED_HOSTS": "127.0.0.1",
@@ -69,7 +69,7 @@ class ServerProcess:
         self._end(subprocess.Popen.terminate)
 
     def suspend(self) -> None:
-        """It answers nobody, and keeps all connections."""
+        """It answers no client, and keeps all connections."""
         suspend(self._process)
 
     def resume(self) -> None:
@@ -92,7 +92,7 @@ class ServerProcess:
 
 
 def suspend(process: Process | None) -> None:
-    """It does nothing until it is resumed, and keeps all that it has. Windows cannot do so: the test is skipped."""
+    """It does nothing until it is resumed, and keeps its state. Windows cannot do so: the test is skipped."""
     assert process, "it does not run"
     if sys.platform == "win32":
         pytest.skip("Windows cannot suspend a process.")

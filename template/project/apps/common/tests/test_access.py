@@ -17,7 +17,7 @@ from apps.common.websockets.process import registry
 
 from .serving import PATH, PublicConsumer, connections, consumers, members, serve
 
-pytestmark = pytest.mark.django_db(transaction=True)  # for the sweep, which looks after database connections
+pytestmark = pytest.mark.django_db(transaction=True)  # the housekeeping closes database connections
 
 ORIGIN = "http://testserver"
 
@@ -50,12 +50,12 @@ class SlowAccessConsumer(PublicConsumer):
 
 class FailingAccessConsumer(PublicConsumer):
     async def is_allowed(self):
-        raise ValueError("the door is stuck")
+        raise ValueError("access is unavailable")
 
 
 @pytest.fixture
-def sweep(monkeypatch):
-    """Makes the sweep run all the time; call it to have every connection asked again."""
+def recheck_all(monkeypatch):
+    """Makes the housekeeping run all the time; a call has the access of every connection checked again."""
     monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
 
     def ask_again():
@@ -87,11 +87,11 @@ async def set_password(user, browser: Client) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Who comes in
+# Access
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-async def test_anonymous_visitors_are_told_to_sign_in():
+async def test_anonymous_visitors_are_asked_to_sign_in():
     async with connect(PATH, application=serve(MembersConsumer)) as page:
         await page.assert_closed(4401)
 
@@ -218,30 +218,30 @@ async def test_a_refused_origin_is_explained_in_the_log(user, caplog):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-async def test_is_allowed_is_asked_again(sweep, monkeypatch):
+async def test_is_allowed_is_called_again(recheck_all, monkeypatch):
     async with connect(PATH, application=serve(AccessConsumer)) as page:
         await page.assert_silent()
         monkeypatch.setattr(AccessConsumer, "is_open", False)
-        sweep()
+        recheck_all()
         await page.assert_closed(4401)
 
 
-async def test_who_is_still_allowed_stays(sweep, user):
+async def test_a_user_who_is_still_allowed_stays(recheck_all, user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as page:
         await page.assert_silent()
         [consumer] = consumers()
         asked = asyncio.Event()
         consumer.is_allowed = lambda: asked.set() or _true()
-        sweep()
+        recheck_all()
         await asyncio.wait_for(asked.wait(), 5)
         await page.assert_silent()
 
 
-async def test_a_check_that_fails_later_closes_recoverably(sweep, monkeypatch, caplog):
+async def test_a_check_that_fails_later_closes_recoverably(recheck_all, monkeypatch, caplog):
     async with connect(PATH, application=serve(AccessConsumer), raise_exceptions=False) as page:
         await page.assert_silent()
         monkeypatch.setattr(AccessConsumer, "is_allowed", FailingAccessConsumer.is_allowed)
-        sweep()
+        recheck_all()
         await page.assert_closed(1011)
     assert "is_allowed() failed" in caplog.text
 
@@ -316,15 +316,15 @@ async def test_a_login_elsewhere_closes_nothing(user):
         await page.assert_silent()
 
 
-async def test_a_change_without_a_signal_is_found_by_the_sweep(sweep, user):
+async def test_a_change_without_a_signal_is_found_by_the_housekeeping(recheck_all, user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as page:
         await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
         await page.assert_silent()
-        sweep()
+        recheck_all()
         await page.assert_closed(3000)
 
 
-async def test_a_check_sees_the_user_as_of_now(sweep, user):
+async def test_a_check_sees_the_user_as_of_now(recheck_all, user):
     class NamedConsumer(MembersConsumer):
         async def is_allowed(self):
             return self.user.get_username() == "ann"
@@ -332,11 +332,11 @@ async def test_a_check_sees_the_user_as_of_now(sweep, user):
     async with connect(PATH, user, application=serve(NamedConsumer)) as page:
         await get_user_model().objects.filter(pk=user.pk).aupdate(username="anna")
         await page.assert_silent()
-        sweep()
+        recheck_all()
         await page.assert_closed(4403)
 
 
-async def test_an_order_that_cannot_be_obeyed_is_logged(user, caplog):
+async def test_a_command_that_fails_is_logged(user, caplog):
     async with connect(PATH, user, application=serve(MembersConsumer), raise_exceptions=False) as page:
         caplog.set_level(logging.ERROR)
         registry.get_registry().spawn(_fail())

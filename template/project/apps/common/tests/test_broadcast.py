@@ -93,14 +93,14 @@ async def test_never_after_a_rollback(client):
 
 
 async def test_from_a_model_signal(client):
-    def tell(instance, **kwargs):
+    def notify(instance, **kwargs):
         broadcast("news", News(text=instance.username))
 
-    post_save.connect(tell, sender=get_user_model())
+    post_save.connect(notify, sender=get_user_model())
     try:
         await get_user_model().objects.acreate(username="zoe")
     finally:
-        post_save.disconnect(tell, sender=get_user_model())
+        post_save.disconnect(notify, sender=get_user_model())
     await client.assert_broadcast("news", text="zoe")
 
 
@@ -120,7 +120,7 @@ async def test_from_a_thread(client):
     await asyncio.to_thread(thread.join)
 
 
-async def test_to_every_page_of_a_user_and_to_nobody_else(client, user, other_user):
+async def test_to_every_page_of_a_user_and_to_no_other(client, user, other_user):
     async with (
         connect("/news/", user, application=APPLICATION) as second,
         connect("/news/", other_user, application=APPLICATION) as stranger,

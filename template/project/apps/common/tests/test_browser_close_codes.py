@@ -1,4 +1,4 @@
-"""What a page does when the server accepts it and then closes, by the code of the close."""
+"""The reactions of a page that is accepted and then closed, by the code of the close."""
 
 import pytest
 
@@ -8,7 +8,7 @@ FAST = {"minDelay": 2, "maxDelay": 4}
 
 
 @pytest.mark.parametrize("code", [1008, 4401, 4403])
-async def test_a_final_code_is_not_asked_again(visitor, code):
+async def test_after_a_final_code_it_does_not_reconnect(visitor, code):
     await visitor.start(f"/ws/close/{code}/", **FAST)
 
     details = await visitor.status("error")
@@ -21,7 +21,7 @@ async def test_a_final_code_is_not_asked_again(visitor, code):
 
 
 @pytest.mark.parametrize("code", [1000, 1012, 1013, 4429])
-async def test_another_code_is_asked_again_five_times(visitor, code):
+async def test_after_another_code_it_retries_five_times(visitor, code):
     await visitor.page.evaluate("Math.random = () => 0")  # 1012 spreads the pages over ten seconds
     await visitor.start(f"/ws/close/{code}/", **FAST)
 
@@ -32,17 +32,17 @@ async def test_another_code_is_asked_again_five_times(visitor, code):
     assert len(visitor.sockets) == 6
 
 
-async def test_a_visitor_who_must_sign_in_is_told(visitor):
+async def test_a_visitor_who_must_sign_in_is_asked_to(visitor):
     await visitor.start("/ws/members/1/")
     assert (await visitor.status("error"))["code"] == 4401
 
 
-async def test_a_path_that_nothing_serves_is_told(visitor):
+async def test_a_path_that_nothing_serves_is_shown_as_an_error(visitor):
     await visitor.start("/ws/nothing/1/")
     assert (await visitor.status("error"))["code"] == 4404
 
 
-async def test_a_page_that_sends_too_fast_comes_back(visitor):
+async def test_a_page_that_sends_too_fast_reconnects(visitor):
     await visitor.connect(**FAST)
     await visitor.page.evaluate("for (let i = 0; i < 1_000; i += 1) service.send({ type: 'work' })")
     assert (await visitor.status("disconnected"))["code"] == 4429

@@ -1,4 +1,4 @@
-"""What was broadcast while a page was away."""
+"""Broadcasts that were published while a page was disconnected."""
 
 import json
 
@@ -8,7 +8,7 @@ from apps.common.tests.browser_client import PATIENT, operator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-# The page is away until the test says `back()`.
+# The page is disconnected until the test calls `back()`.
 LEAVE = """() => {
     const { endpoint } = window;
     window.endpoint = new Promise((resolve) => { window.back = () => resolve(endpoint); });

@@ -7,7 +7,7 @@ from apps.common.tests.browser_client import PATIENT, Client, operator
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_comes_back_when_the_server_was_killed(visitor, server):
+async def test_reconnects_when_the_server_was_killed(visitor, server):
     await visitor.connect(**PATIENT)
     await visitor.say("hello")
     await visitor.event("said")
@@ -25,7 +25,7 @@ async def test_comes_back_when_the_server_was_killed(visitor, server):
     assert visitor.position["seq"] == "1"
 
 
-async def test_comes_back_when_the_server_was_restarted(visitor, server):
+async def test_reconnects_when_the_server_was_restarted(visitor, server):
     await visitor.connect(**PATIENT)
     await visitor.page.evaluate("Math.random = () => 0")  # the first to return
 
@@ -64,7 +64,7 @@ async def test_finds_a_server_that_is_silent_and_one_that_speaks_again(visitor, 
     await visitor.status("connected")
 
 
-async def test_messages_sent_while_the_server_was_away_arrive_once_and_in_order(visitor, server):
+async def test_messages_sent_while_the_server_was_stopped_arrive_once_and_in_order(visitor, server):
     await visitor.connect(**PATIENT)
 
     server.kill()

@@ -453,7 +453,7 @@ def test_a_service_names_each_message_of_its_feature(shop_contract, source, miss
         ("/ws/shop/", []),
         ("/ws/shop/?token=1", []),
         ("/ws/guide/lobby/", ["common.E013"]),  # another feature's
-        ("/ws/nowhere/", []),  # nobody's: common.E003
+        ("/ws/nowhere/", []),  # served by no route: common.E003
     ],
 )
 def test_a_service_connects_to_a_route_of_its_feature(shop_contract, shop_modules, asgi, endpoint, found):

@@ -77,7 +77,7 @@ def handle_forget(self, data: Forget): ...
 
 
 @pytest.mark.parametrize(
-    ("method", "cure"),
+    ("method", "fix"),
     [
         (handle_order, "handle_order(PlaceOrder) must be called handle_place_order"),
         (handle_priced, "Priced is abstract and has no type; annotate it with a subclass"),
@@ -88,10 +88,10 @@ def handle_forget(self, data: Forget): ...
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_handler_that_cannot_work_fails_with_its_class(method, cure):
+def test_a_handler_that_cannot_work_fails_with_its_class(method, fix):
     with pytest.raises(TypeError) as failure:
         consumer_with(**{method.__name__: method})
-    assert cure in str(failure.value)
+    assert fix in str(failure.value)
 
 
 def test_handlers_are_found_by_their_message():

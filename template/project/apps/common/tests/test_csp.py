@@ -40,7 +40,7 @@ def test_a_view_may_have_a_policy_of_its_own(policy):
     assert respond(response).headers[HEADER] == "default-src 'none'"
 
 
-def test_csp_override_of_django_6_is_heard(policy):
+def test_csp_override_of_django_6_is_applied(policy):
     response = HttpResponse()
     response._csp_config = {}
     assert HEADER not in respond(response).headers

@@ -33,7 +33,7 @@ class AskingConsumer(PublicConsumer):
     go_on = threading.Event()
 
     async def handle_ask(self, data: Ask) -> Answer:
-        # As Django's own async methods do, which unlike database_sync_to_async do not look after the connection.
+        # As Django's own async methods do, which unlike database_sync_to_async do not check the connection.
         return Answer(number=await sync_to_async(query)())
 
     async def handle_block(self, data: Block) -> Answer:
@@ -95,7 +95,7 @@ async def test_a_broken_connection_costs_one_request(asking):
         await in_orm_thread(lambda: databases["file"].close())
 
 
-async def test_a_connection_that_is_too_old_is_closed_by_the_sweep(asking, monkeypatch):
+async def test_a_connection_that_is_too_old_is_closed_by_the_housekeeping(asking, monkeypatch):
     monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
     swept = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What exists once for each event loop ends with its loop."""
+"""The objects of an event loop end with it."""
 
 import asyncio
 import gc

@@ -45,7 +45,7 @@ class YourFeatureConsumer(BaseWebSocketConsumer):
         await self.send_json(event['data'])
 # fmt: on
 
-    # What the guide leaves to the reader.
+    # Left to the reader by the guide.
     async def process_action(self, data):
         await self.broadcast_update({"type": "status_update", "data": {"by": self.user.get_username()}})
         return {"done": data["data"]}

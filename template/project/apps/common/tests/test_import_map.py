@@ -53,7 +53,7 @@ def test_what_is_no_module_is_found_by_its_prefix(settings):
     )
 
 
-def test_a_name_in_need_of_quotes_is_quoted_on_both_sides(modules):
+def test_a_name_in_need_of_quotes_is_quoted_at_both_ends(modules):
     modules("a b/é#.js")
     assert websockets.imports("/static/")["/static/a%20b/%C3%A9%23.js"] == "/static/a%20b/%C3%A9%23.js"
 

@@ -15,7 +15,7 @@ class InboxHarness:
         self.sorted: list[str] = []
         self.handled: list[str] = []
         self.busy = asyncio.Event()
-        self.gate = asyncio.Event()
+        self.release = asyncio.Event()
         self.inbox = Inbox(self.wire.receive, self.sort, self.handle, limit)
 
     def sort(self, message):
@@ -27,11 +27,11 @@ class InboxHarness:
     async def handle(self, item):
         if item == "slow":
             self.busy.set()
-            await self.gate.wait()
+            await self.release.wait()
         if item == "stubborn":
             self.busy.set()
             try:
-                await self.gate.wait()
+                await self.release.wait()
             except asyncio.CancelledError:
                 item = "stubborn to the end"
         self.handled.append(item)
@@ -61,7 +61,7 @@ async def test_items_are_handled_in_order_behind_a_slow_one():
     one = harness("slow", "a", "ping", "b")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
-    one.gate.set()
+    one.release.set()
     one.wire.push(text("slow"), text("c"))
     await until(lambda: "c" in one.handled)
     one.wire.push(DISCONNECT)
@@ -111,7 +111,7 @@ async def test_the_end_may_come_together_with_what_wakes_it(values):
     one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
-    one.gate.set()
+    one.release.set()
     await until(lambda: one.handled)
     await until(lambda: one.inbox._wake)  # it waits for the next message now
     one.wire.push(*map(text, values), DISCONNECT)
@@ -123,14 +123,14 @@ async def test_the_end_may_come_together_with_the_end_of_a_handler():
     one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
-    one.gate.set()
+    one.release.set()
     one.wire.push(DISCONNECT)
     assert await finish(running) == DISCONNECT
     assert running.cancelling() == 0
 
 
 @pytest.mark.parametrize("values", [["slow"], ["slow", "a"], []])
-async def test_who_cancels_it_from_outside_is_obeyed(values):
+async def test_a_cancellation_from_outside_ends_it(values):
     one = harness(*values)
     tasks = asyncio.all_tasks()
     running = one.start()
@@ -141,7 +141,7 @@ async def test_who_cancels_it_from_outside_is_obeyed(values):
     await until(lambda: not asyncio.all_tasks() - tasks)
 
 
-async def test_who_cancels_it_at_the_very_end_is_obeyed_too():
+async def test_a_cancellation_at_the_very_end_ends_it_too():
     one = harness("slow")
     running = one.start()
     await asyncio.wait_for(one.busy.wait(), 5)
@@ -164,7 +164,7 @@ async def test_what_fails_in_reading_ends_it_while_it_waits_for_a_message():
     one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
-    one.gate.set()
+    one.release.set()
     await until(lambda: one.handled)
     one.wire.push(text("broken"))
     with pytest.raises(ValueError, match="broken"):

@@ -123,7 +123,7 @@ async def test_the_largest_number_that_is_read_can_be_answered():
     ['"a"', "7", '"' + "é" * 64 + '"', "-" + "9" * 4_300, '"\\"quoted\\""'],
     ids=["text", "number", "long", "huge", "quoted"],
 )
-async def test_a_ref_comes_back_as_it_was(ref):
+async def test_a_ref_is_returned_as_it_was(ref):
     async with page() as one:
         await one.send_text(f'{{"type": "weigh", "ref": {ref}}}')
         assert (await one.assert_broadcast("weigh"))["ref"] == json.loads(ref)
@@ -140,7 +140,7 @@ async def test_what_is_no_ref_is_left_out(ref):
         assert "ref" not in await one.assert_broadcast("weigh")
 
 
-async def test_who_is_too_fast_is_told_when_to_go_on_and_then_may():
+async def test_a_client_that_is_too_fast_is_sent_a_time_after_which_it_may_continue():
     async with page(rate_per_second=2, burst=3) as one:
         for _ in range(3):
             await one.assert_alive()
@@ -172,7 +172,7 @@ async def test_a_flood_of_nonsense_counts_too():
         await one.assert_closed(4429)
 
 
-async def test_a_handler_that_raised_is_logged_with_what_the_page_is_told(caplog):
+async def test_a_handler_that_raised_is_logged_with_the_incident_that_the_page_is_sent(caplog):
     async with page(raise_exceptions=False) as one:
         answer = await one.request("explode")
         assert answer["data"]["code"] == "internal_error"

@@ -1,4 +1,4 @@
-"""What the checks see in a JavaScript file."""
+"""The imports and endpoints that the checks find in a JavaScript file."""
 
 import pytest
 

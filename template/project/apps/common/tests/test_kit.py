@@ -131,7 +131,7 @@ async def test_an_exception_in_a_hook_fails_the_test(consumer, where):
             pass
 
 
-async def test_an_exception_nobody_waits_for_fails_the_test_at_the_end():
+async def test_an_exception_without_a_wait_fails_the_test_at_the_end():
     async with client() as one:
         await one.send("explode")
         with pytest.raises(ZeroDivisionError, match="of a handler"):

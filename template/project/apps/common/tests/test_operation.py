@@ -1,4 +1,4 @@
-"""What operates a process: health, readiness, draining, and counts; and browsers that leave early."""
+"""Operation of a process: health, readiness, draining, and counts; and browsers that leave early."""
 
 import asyncio
 import os
@@ -46,8 +46,8 @@ async def test_draining_tells_pages_and_the_load_balancer(monkeypatch):
         await page.assert_silent()
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 200
         get_registry().handle_command({"drain": "30", "host": "this"})
-        told = await page.next_message("draining", lambda frame: frame["type"] == "draining")
-        assert told["data"] == {"within": 30}
+        draining = await page.next_message("draining", lambda frame: frame["type"] == "draining")
+        assert draining["data"] == {"within": 30}
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 503
 
 
@@ -67,7 +67,7 @@ def test_counts_are_for_staff(client, staff_user, user):
 
 
 @pytest.mark.django_db
-def test_counts_are_for_who_has_the_token(client, settings):
+def test_counts_are_readable_with_the_token(client, settings):
     settings.METRICS_TOKEN = "secret"
     assert client.get("/metrics/", headers={"Authorization": "Bearer wrong"}).status_code == 403
     assert client.get("/metrics/", headers={"Authorization": "Bearer secret"}).status_code == 200

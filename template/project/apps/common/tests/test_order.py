@@ -46,14 +46,14 @@ class LeaveMe(Message):
 
 class QueueConsumer(PublicConsumer):
     async def connect(self):
-        self.gate = asyncio.Event()
+        self.release = asyncio.Event()
         self.waiting = asyncio.Event()
         self.log = LOG
         await super().connect()
 
     async def wait(self):
         self.waiting.set()
-        await self.gate.wait()
+        await self.release.wait()
 
     async def handle_fast(self, data: Fast) -> Done:
         return Done(n=data.n)
@@ -132,7 +132,7 @@ async def test_a_hundred_requests_are_answered_in_order():
             await one.send("slow" if n % 3 == 1 else "fast", n=n)
         await one.assert_broadcast("done", n=0)
         [consumer] = consumers()
-        consumer.gate.set()
+        consumer.release.set()
         answers = [(await one.assert_broadcast("done"))["data"]["n"] for _ in range(1, REQUESTS)]
         assert answers == list(range(1, REQUESTS))
 
@@ -141,7 +141,7 @@ async def test_a_ping_does_not_wait_for_a_handler():
     async with page() as one:
         consumer = await slow_page(one, n=1)
         await one.assert_silent()
-        consumer.gate.set()
+        consumer.release.set()
         await one.assert_broadcast("done", n=1)
 
 
@@ -173,7 +173,7 @@ async def test_a_full_inbox_refuses_what_comes_and_handles_what_waits():
         await one.send("fast", n=3)
         refusal = await one.request("fast", n=4)
         assert (refusal["data"]["code"], refusal["data"]["retry_after"]) == ("overloaded", 1)
-        consumer.gate.set()
+        consumer.release.set()
         assert [(await one.assert_broadcast("done"))["data"]["n"] for _ in range(3)] == [1, 2, 3]
         assert (await one.request("fast", n=5))["data"] == {"n": 5}
 
@@ -239,7 +239,7 @@ async def test_a_page_that_goes_at_once_ends_quietly(log, frames):
     await wire.until_sent(2)
     wire.push(text('{"type": "slow", "data": {"n": 0}}'))
     await asyncio.wait_for(consumer.waiting.wait(), 5)
-    consumer.gate.set()
+    consumer.release.set()
     await wire.until_sent(3)
     wire.push(*frames, DISCONNECT)  # both are there when the consumer wakes
     await asyncio.wait_for(running, 5)
@@ -292,12 +292,12 @@ async def test_a_connect_that_fails_half_way_is_undone(log, caplog, failure, cod
 
 class WaitingConsumer(QueueConsumer):
     async def connect(self):
-        self.waiting, self.gate = self.events
+        self.waiting, self.release = self.events
         await self.wait()
         await super().connect()
 
 
-async def test_a_page_that_goes_while_it_connects_is_forgotten(log):
+async def test_a_page_that_goes_while_it_connects_is_removed(log):
     waiting = asyncio.Event()
     wire = Wire(CONNECT)
     consumer = type("C", (WaitingConsumer,), {"events": (waiting, asyncio.Event()), "log": log})()

@@ -1,4 +1,4 @@
-"""What pages and publishers meet while Redis or Valkey is away."""
+"""Pages and publishers while Redis or Valkey is unavailable."""
 
 import asyncio
 
@@ -43,10 +43,10 @@ async def welcome(one: Client):
     return (await one.next_message("a welcome", lambda frame: frame["type"] == "welcome"))["data"]
 
 
-async def test_who_connects_meanwhile_is_told_to_try_later(store):
+async def test_a_client_that_connects_meanwhile_is_closed_with_try_later(store):
     store.suspend()
     pages = [Client(PATH, "", "http://testserver", serve(PublicConsumer)) for _ in range(10)]
-    # All at the same time, within one page's deadline: nobody waits for another's attempt.
+    # All at the same time, within one page's deadline: no page waits for the attempt of another.
     await asyncio.gather(*(each.open() for each in pages))
     await asyncio.gather(*(each.assert_closed(1013) for each in pages))
     store.resume()
@@ -56,7 +56,7 @@ async def test_who_connects_meanwhile_is_told_to_try_later(store):
         await each.drop()
 
 
-async def test_a_failed_broadcast_is_counted_and_pages_are_told_afterwards(store, caplog):
+async def test_a_failed_broadcast_is_counted_and_pages_are_notified_afterwards(store, caplog):
     failed = metrics.counts()["failed_broadcasts"]
     resyncs = metrics.counts()["resyncs"]
     async with page() as one:
@@ -74,7 +74,7 @@ async def test_a_failed_broadcast_is_counted_and_pages_are_told_afterwards(store
 
 
 async def test_what_was_broadcast_while_a_process_was_cut_off_reaches_its_pages(store):
-    mended = metrics.counts()["gaps_recovered"]
+    recovered = metrics.counts()["gaps_recovered"]
     async with page() as one:
         await welcome(one)
         get_streams()._sync.client_kill_filter(_type="pubsub")
@@ -83,7 +83,7 @@ async def test_what_was_broadcast_while_a_process_was_cut_off_reaches_its_pages(
         for n in range(3):
             await one.assert_broadcast("tick", n=n)
         await one.assert_silent()
-        assert metrics.counts()["gaps_recovered"] == mended + 1
+        assert metrics.counts()["gaps_recovered"] == recovered + 1
 
 
 async def test_a_position_that_is_not_known_is_no_failed_broadcast(store, caplog):
@@ -95,6 +95,6 @@ async def test_a_position_that_is_not_known_is_no_failed_broadcast(store, caplog
     assert "The position of room is unknown" in caplog.text
 
 
-async def test_who_broadcasts_from_async_code_is_told_the_other_name():
+async def test_broadcast_in_async_code_raises_and_names_abroadcast():
     with pytest.raises(SynchronousOnlyOperation, match="await abroadcast"):
         broadcast("room", Tick(n=1))

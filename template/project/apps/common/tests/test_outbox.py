@@ -21,7 +21,7 @@ CLOSE = {"type": "websocket.close", "code": 1000}
 
 
 class Owner:
-    """Whose outbox it is: counts how often it should let go."""
+    """The owner of the outbox: counts the overflows."""
 
     def __init__(self, limit: int = 10_000) -> None:
         self.wire = Wire()
@@ -155,7 +155,7 @@ async def test_a_server_that_fails_at_once_fails_the_writer():
         owner.write("a")
 
 
-async def test_a_server_that_fails_while_frames_wait_is_let_go(caplog):
+async def test_a_connection_whose_send_fails_while_messages_wait_is_dropped(caplog):
     owner = Owner()
     owner.wire.stall()
     owner.write("a", "b")
@@ -187,7 +187,7 @@ class Anonymous:
     is_authenticated = False
 
 
-async def test_a_page_that_does_not_read_is_let_go_and_its_memory_comes_back(caplog):
+async def test_a_page_that_does_not_read_is_dropped_and_its_memory_is_freed(caplog):
     wire = Wire(CONNECT)
     consumer, running = await open_on(wire, outbox_bytes=1_000)
     wire.stall()
@@ -205,7 +205,7 @@ async def test_a_page_that_does_not_read_is_let_go_and_its_memory_comes_back(cap
     assert ghost() is None
 
 
-async def test_a_page_that_reads_again_in_time_is_told_to_come_back():
+async def test_a_page_that_reads_again_in_time_receives_the_close_code_for_a_reconnect():
     wire = Wire(CONNECT)
     consumer, running = await open_on(wire, outbox_bytes=1_000, close_seconds=60)
     wire.stall()

@@ -63,7 +63,7 @@ def servers(tmp_path_factory) -> Iterator[list[Server]]:
 
 
 class Browser:
-    """What a browser does to sign in and out."""
+    """Signing in and out, as a browser does."""
 
     def __init__(self, port: int) -> None:
         self.site = f"http://127.0.0.1:{port}"
@@ -115,8 +115,8 @@ async def test_a_broadcast_reaches_the_pages_of_both_processes(servers):
         for number in range(3):
             await page.send(json.dumps({"type": "say", "data": {"text": str(number)}}))
         for websocket in (page, neighbour):
-            heard = [(await receive(websocket, "said"))["data"]["text"] for _ in range(3)]
-            assert heard == ["0", "1", "2"]
+            received = [(await receive(websocket, "said"))["data"]["text"] for _ in range(3)]
+            assert received == ["0", "1", "2"]
 
 
 async def test_logout_in_one_process_closes_the_page_in_the_other_within_a_second(servers):

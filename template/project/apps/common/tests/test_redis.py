@@ -10,7 +10,7 @@ from apps.common.websockets.streams import base as module
 from apps.common.websockets.streams.base import StreamsUnavailable
 from apps.common.websockets.streams.redis import RedisStreams
 
-from .test_streams import body, heard
+from .test_streams import body, sequence_numbers
 from .wire import until
 
 
@@ -21,7 +21,7 @@ async def streams(valkey_server):
     await streams.close()
 
 
-async def test_a_server_that_came_back_from_an_older_snapshot_has_another_epoch(streams, valkey_server):
+async def test_a_server_that_restarted_from_an_older_snapshot_has_another_epoch(streams, valkey_server):
     for n in range(3):
         streams.append("room", body(n))
     streams._sync.save()
@@ -33,7 +33,7 @@ async def test_a_server_that_came_back_from_an_older_snapshot_has_another_epoch(
     assert await streams.since("room", later) is None
 
 
-async def test_what_could_not_be_published_is_told_by_another_epoch(streams, valkey_server):
+async def test_a_broadcast_that_could_not_be_published_changes_the_epoch(streams, valkey_server):
     before = streams.append("room", body(0))
     valkey_server.suspend()
     with pytest.raises(StreamsUnavailable):
@@ -43,14 +43,14 @@ async def test_what_could_not_be_published_is_told_by_another_epoch(streams, val
     assert await streams.since("room", before) is None
 
 
-async def test_a_listener_is_told_that_it_may_have_missed_something(streams, valkey_server):
+async def test_a_listener_is_notified_that_it_may_have_missed_something(streams, valkey_server):
     queue: asyncio.Queue = asyncio.Queue()
     await streams.subscribe("room", queue.put_nowait)
     valkey_server.stop()
     valkey_server.start()
     assert await asyncio.wait_for(queue.get(), 5) is None
     await streams.aappend("room", body(0))
-    assert await heard(queue, 1) == [1]
+    assert await sequence_numbers(queue, 1) == [1]
 
 
 async def test_what_was_under_way_when_another_failed_hides_no_failure(streams, monkeypatch):
@@ -90,7 +90,7 @@ async def test_a_broadcast_that_is_too_large_to_keep_is_published_all_the_same(s
     queue: asyncio.Queue = asyncio.Queue()
     await streams.subscribe("room", queue.put_nowait)
     top = await streams.aappend("room", body(0, padding=300))
-    assert await heard(queue, 1) == [1]
+    assert await sequence_numbers(queue, 1) == [1]
     assert await streams.since("room", Position(top.epoch, 0)) is None
 
 
@@ -101,16 +101,16 @@ async def test_a_listener_that_fails_costs_no_other_its_broadcasts(streams, capl
     assert await asyncio.to_thread(streams.publish_command, {"drain": "1", "host": "x"})
     await until(lambda: "ZeroDivisionError" in caplog.text)
     await streams.aappend("room", body(0))
-    assert await heard(queue, 1) == [1]
+    assert await sequence_numbers(queue, 1) == [1]
 
 
-async def test_a_message_that_cannot_be_read_makes_nobody_deaf(streams, caplog):
+async def test_a_message_that_cannot_be_read_disturbs_no_listener(streams, caplog):
     queue: asyncio.Queue = asyncio.Queue()
     await streams.subscribe("room", queue.put_nowait)
     streams._sync.publish("websockets:{room}:live", b"\xff")
     assert await asyncio.wait_for(queue.get(), 5) is None
     await streams.aappend("room", body(0))
-    assert await heard(queue, 1) == [1]
+    assert await sequence_numbers(queue, 1) == [1]
 
 
 async def test_a_storm_waits_for_its_turn(streams):
@@ -128,7 +128,7 @@ async def test_one_may_come_while_the_last_one_leaves(turns, streams):
     await streams.subscribe("hall", queue.put_nowait)
     await leaving
     await streams.aappend("hall", body(0))
-    assert await heard(queue, 1) == [1]
+    assert await sequence_numbers(queue, 1) == [1]
     await streams.unsubscribe("hall")
     await streams.subscribe("room", queue.put_nowait)
 
@@ -143,7 +143,7 @@ async def test_a_broadcast_under_way_is_finished_when_the_last_one_leaves(turns,
     assert (await under_way).seq == 1
 
 
-async def test_no_task_is_left_when_nobody_listens(streams):
+async def test_no_task_is_left_without_a_listener(streams):
     before = asyncio.all_tasks()
     await streams.subscribe("room", lambda broadcast: None)
     assert {task.get_name() for task in asyncio.all_tasks() - before} == {"websocket streams"}

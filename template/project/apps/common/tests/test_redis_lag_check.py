@@ -1,4 +1,4 @@
-"""What was lost on the way, between a server and a subscription that both seem well."""
+"""Broadcasts that were lost on the way, between a server and a subscription that both seem well."""
 
 import asyncio
 import re
@@ -72,7 +72,7 @@ async def test_a_last_broadcast_that_is_lost_comes_late(way, caplog):
 
 
 @pytest.mark.parametrize(
-    ("told", "before", "now", "is_behind"),
+    ("delivered", "before", "now", "is_behind"),
     [
         (("a", 5), None, ("a", 6), False),  # perhaps it is under way
         (("a", 5), ("a", 5), ("a", 6), False),
@@ -87,6 +87,6 @@ async def test_a_last_broadcast_that_is_lost_comes_late(way, caplog):
         (("a", 5), ("a", 6), None, False),  # forgotten: the next broadcast has another epoch
     ],
 )
-def test_a_broadcast_is_missing_if_it_was_there_at_the_last_look(told, before, now, is_behind):
-    told, before, now = (position and Position(*position) for position in (told, before, now))
-    assert redis_lag_check.is_behind(told, before, now) is is_behind
+def test_a_broadcast_is_missing_if_it_was_there_at_the_last_check(delivered, before, now, is_behind):
+    delivered, before, now = (position and Position(*position) for position in (delivered, before, now))
+    assert redis_lag_check.is_behind(delivered, before, now) is is_behind

@@ -128,7 +128,7 @@ async def test_a_public_page_that_was_signed_out_gets_nothing_that_is_sent_to_th
         await thief.assert_silent()
 
 
-async def test_what_is_sent_to_a_user_before_the_page_is_accepted_harms_nobody(user):
+async def test_a_message_to_a_user_before_the_page_is_accepted_harms_no_client(user):
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class SlowAccessConsumer(PublicConsumer):
@@ -147,7 +147,7 @@ async def test_what_is_sent_to_a_user_before_the_page_is_accepted_harms_nobody(u
     await running
 
 
-async def test_a_page_that_cannot_be_told_what_it_missed_holds_nothing(monkeypatch, caplog):
+async def test_a_page_whose_missed_broadcasts_are_unavailable_holds_nothing(monkeypatch, caplog):
     async def since(self, group, position):
         raise StreamsUnavailable("away")
 
@@ -175,7 +175,7 @@ async def test_a_close_code_is_a_plain_integer(code):
 
 
 @pytest.mark.parametrize(("origin", "path"), [("http://evil.com", PATH), ("", "/nowhere/")])
-async def test_so_is_that_of_a_gate(origin, path):
+async def test_so_is_a_close_of_the_origin_check(origin, path):
     wire = Wire(CONNECT, DISCONNECT)
     headers = [(b"origin", origin.encode())] if origin else []
     served = OriginCheck(serve(PublicConsumer))

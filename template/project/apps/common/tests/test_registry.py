@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _fast_sweep(monkeypatch):
+def _fast_housekeeping(monkeypatch):
     monkeypatch.setattr(registry, "HOUSEKEEPING_SECONDS", 0.01)
 
 
@@ -66,20 +66,20 @@ async def test_a_silent_connection_that_cannot_be_closed_is_not_tried_again_at_o
         [connection] = connections()
         closes = []
         monkeypatch.setattr(Connection, "close", lambda self, code: _note(closes, code))
-        swept = _count_sweeps()
+        rounds = _count_rounds()
         connection.last_message_at -= connection.silent_seconds + 1
-        await asyncio.wait_for(swept(3), 5)
+        await asyncio.wait_for(rounds(3), 5)
         assert closes == [4408]
 
 
-async def test_the_sweep_goes_on_after_a_failure(monkeypatch, caplog):
+async def test_the_housekeeping_continues_after_a_failure(monkeypatch, caplog):
     async with page(raise_exceptions=False) as one:
         await one.assert_silent()
         [connection] = connections()
         monkeypatch.setattr(registry, "load_users", lambda keys: 1 / 0)
-        swept = _count_sweeps()
+        rounds = _count_rounds()
         connection.check_at = 0
-        await asyncio.wait_for(swept(2), 5)
+        await asyncio.wait_for(rounds(2), 5)
         connection.last_message_at -= connection.silent_seconds + 1
         await one.assert_closed(4408)
     assert "ZeroDivisionError" in caplog.text
@@ -90,8 +90,8 @@ async def test_no_task_is_left_when_the_last_connection_has_gone():
     async with page() as one, page() as other:
         await one.assert_silent()
         await other.assert_silent()
-        swept = _count_sweeps()
-        await asyncio.wait_for(swept(1), 5)
+        rounds = _count_rounds()
+        await asyncio.wait_for(rounds(1), 5)
         assert {task.get_name() for task in asyncio.all_tasks() - before} >= {"websocket housekeeping", "hub: room"}
     async with asyncio.timeout(5):
         while left := asyncio.all_tasks() - before:
@@ -99,7 +99,7 @@ async def test_no_task_is_left_when_the_last_connection_has_gone():
     assert get_registry().connections == {}
 
 
-async def test_the_sweep_starts_anew_with_the_next_connection():
+async def test_the_housekeeping_starts_again_with_the_next_connection():
     for _ in range(2):
         async with page() as one:
             await one.assert_silent()
@@ -215,13 +215,13 @@ def test_the_registry_of_a_loop_goes_with_the_loop():
 
     loop = asyncio.run(visit())
     deadline = time.monotonic() + 5
-    while loop() and time.monotonic() < deadline:  # a thread of the sweep may be about to end
+    while loop() and time.monotonic() < deadline:  # a thread of the housekeeping may be about to end
         gc.collect()
     assert loop() is None
 
 
-def _count_sweeps():
-    """Returns a function that waits for so many sweeps."""
+def _count_rounds():
+    """Returns a function that waits for so many rounds."""
     one = get_registry()
     done = asyncio.Condition()
     counted = 0
@@ -234,12 +234,12 @@ def _count_sweeps():
         async with done:
             done.notify_all()
 
-    async def swept(count):
+    async def rounds(count):
         async with done:
             await done.wait_for(lambda: counted >= count)
 
     one.close_old_connections = close_and_count
-    return swept
+    return rounds
 
 
 async def _note(notes, note):

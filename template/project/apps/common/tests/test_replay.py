@@ -1,4 +1,4 @@
-"""A page that was away for a moment misses nothing, or is told to load its state anew."""
+"""A page that was disconnected for a moment misses nothing, or is notified to reload its state."""
 
 import asyncio
 
@@ -77,7 +77,7 @@ async def test_broadcasts_carry_their_numbers():
         assert [(await client.assert_broadcast("tick"))["seq"] for _ in range(3)] == [1, 2, 3]
 
 
-async def test_a_page_that_comes_back_gets_what_it_missed_and_then_what_is_new():
+async def test_a_page_that_reconnects_receives_the_missed_and_then_the_new_broadcasts():
     async with open_page() as client:
         epoch = (await welcome(client))["epoch"]
         await abroadcast("room", Tick(n=0))
@@ -175,7 +175,7 @@ async def test_a_burst_fits_a_consumer_that_filters():
         assert await ticks(page, streams.MAX_MESSAGES // 2) == list(range(0, streams.MAX_MESSAGES, 2))
 
 
-async def test_without_replay_nothing_is_numbered_and_nothing_comes_back():
+async def test_without_replay_nothing_is_numbered_and_nothing_is_replayed():
     async with open_page("forgetful/") as client:
         greeting = await welcome(client)
         await abroadcast("room", Tick(n=0))
@@ -201,26 +201,26 @@ async def test_a_raw_group_send_reaches_every_member_without_a_number():
         assert await client.assert_broadcast("status_update") == await other.assert_broadcast("status_update") == frame
 
 
-async def test_pages_are_told_when_the_history_is_lost_while_they_are_connected():
+async def test_pages_are_notified_when_the_history_is_lost_while_they_are_connected():
     async with open_page() as client:
         epoch = (await welcome(client))["epoch"]
         await abroadcast("room", Tick(n=0))
         await ticks(client, 1)
         get_streams()._streams["room"].epoch = "another"  # as when a server was flushed
         await abroadcast("room", Tick(n=1))
-        told = await client.next_message("resync", lambda frame: frame["type"] == "resync")
-        assert told["data"]["epoch"] == "another" != epoch
+        resync = await client.next_message("resync", lambda frame: frame["type"] == "resync")
+        assert resync["data"]["epoch"] == "another" != epoch
 
 
-async def test_a_gap_is_mended_once_for_all_members():
+async def test_a_gap_is_recovered_once_for_all_members():
     async with open_page() as client, open_page() as other:
         await welcome(client)
         subscribers = get_streams()._streams["room"].subscribers
-        [(loop, hear)] = subscribers.items()
-        subscribers[loop] = lambda broadcast: None  # the process is deaf for a moment
+        [(loop, on_broadcast)] = subscribers.items()
+        subscribers[loop] = lambda broadcast: None  # the process receives nothing for a moment
         await abroadcast("room", Tick(n=0))
         await abroadcast("room", Tick(n=1))
-        subscribers[loop] = hear
+        subscribers[loop] = on_broadcast
         await abroadcast("room", Tick(n=2))
         assert await ticks(client, 3) == await ticks(other, 3) == [0, 1, 2]
 

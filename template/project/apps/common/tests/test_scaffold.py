@@ -1,4 +1,4 @@
-"""What startfeature does beside Copier's own work."""
+"""The work of startfeature beside that of Copier."""
 
 import sys
 from pathlib import Path

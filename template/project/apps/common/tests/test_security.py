@@ -177,7 +177,7 @@ members_of_frames = ["type", "data", "ref", "seq", "text", "times", "loudness", 
 
 
 def random_frames(count: int) -> list[dict]:
-    """Hypothesis makes the parts, which are put together at random: making each frame anew takes it a minute."""
+    """Hypothesis makes the parts, which are put together at random: making each whole message takes it a minute."""
     parts: list = []
     dice = random.Random()  # noqa: S311 - no secret
 

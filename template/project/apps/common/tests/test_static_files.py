@@ -139,7 +139,7 @@ async def test_every_import_leads_to_the_one_base(browser, serving, tmp_path):
 
 
 async def faults(browser, url, *, has_map=True):
-    """What goes wrong on the page: failed requests, errors, warnings, violations of the policy, copies of the base."""
+    """The problems of the page: failed requests, errors, warnings, violations of the policy, copies of the base."""
     found = []
     page = await browser.new_page()
     page.on("response", lambda response: response.ok or found.append(f"{response.status} {response.url}"))

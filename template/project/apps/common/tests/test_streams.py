@@ -26,7 +26,7 @@ def body(number: int, padding: int = 0) -> str:
     return f'{{"type":"tick","data":{{"n":{number},"p":"{"x" * padding}"}}}}'
 
 
-async def heard(queue: asyncio.Queue, count: int) -> list[int]:
+async def sequence_numbers(queue: asyncio.Queue, count: int) -> list[int]:
     return [(await asyncio.wait_for(queue.get(), 5)).seq for _ in range(count)]
 
 
@@ -92,12 +92,12 @@ async def test_replays_no_more_bytes_than_it_may(streams, monkeypatch):
     assert len(await streams.since("room", Position(start.epoch, 3))) == 2
 
 
-async def test_a_listener_hears_each_broadcast_in_order(streams):
+async def test_a_listener_receives_each_broadcast_in_order(streams):
     queue: asyncio.Queue = asyncio.Queue()
     await streams.subscribe("room", queue.put_nowait)
     for n in range(50):
         await streams.aappend("room", body(n))
-    assert await heard(queue, 50) == list(range(1, 51))
+    assert await sequence_numbers(queue, 50) == list(range(1, 51))
 
 
 async def test_publishers_in_other_threads_do_not_overtake_each_other(streams):
@@ -107,19 +107,19 @@ async def test_publishers_in_other_threads_do_not_overtake_each_other(streams):
     threads = [threading.Thread(target=publish) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert await heard(queue, 400) == list(range(1, 401))
+    assert await sequence_numbers(queue, 400) == list(range(1, 401))
     for thread in threads:
         thread.join()
 
 
-async def test_a_listener_that_left_hears_nothing_more(streams):
+async def test_a_listener_that_left_receives_nothing_more(streams):
     left, stays = asyncio.Queue(), asyncio.Queue()
     await streams.subscribe("room", left.put_nowait)
     await streams.subscribe("hall", stays.put_nowait)
     await streams.unsubscribe("room")
     streams.append("room", body(0))
     streams.append("hall", body(0))
-    assert await heard(stays, 1) == [1]
+    assert await sequence_numbers(stays, 1) == [1]
     assert left.empty()
 
 
@@ -144,7 +144,7 @@ async def test_frames_expire_also_while_others_come(streams, monkeypatch):
     assert len(await streams.since("room", Position(top.epoch, top.seq - 1))) == 1
 
 
-async def test_a_stream_that_had_no_broadcast_is_soon_forgotten(monkeypatch):
+async def test_a_stream_without_a_broadcast_expires_first(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
     streams = MemoryStreams()
@@ -155,7 +155,7 @@ async def test_a_stream_that_had_no_broadcast_is_soon_forgotten(monkeypatch):
     assert streams.top("used") == used
 
 
-async def test_a_stream_that_nobody_used_for_a_day_is_forgotten(monkeypatch):
+async def test_a_stream_without_use_for_a_day_expires(monkeypatch):
     streams = MemoryStreams()
     clock = [1000.0]
     monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])

@@ -14,10 +14,10 @@ from apps.common.websockets.access.identity import Identity, identify
 from apps.common.websockets.process.registry import get_registry
 
 from .serving import PATH, connections, consumers, serve
-from .test_access import MembersConsumer, sweep
+from .test_access import MembersConsumer, recheck_all
 from .wire import until
 
-__all__ = ["sweep"]
+__all__ = ["recheck_all"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,7 +43,7 @@ async def rechecked(user_id) -> None:
     await until(lambda: not get_registry()._tasks)
 
 
-async def test_they_stay_when_they_are_asked_again(user):
+async def test_they_stay_after_a_recheck(user):
     async with connect(PATH, application=serve(WithToken, token_user=user)) as client:
         await client.assert_silent()
         await rechecked(user.pk)
@@ -73,15 +73,15 @@ async def test_they_need_no_session(user):
         await client.assert_silent()
 
 
-async def test_they_go_when_they_are_deactivated(sweep, user):
+async def test_they_go_when_they_are_deactivated(recheck_all, user):
     async with connect(PATH, application=serve(WithToken, token_user=user)) as client:
         await client.assert_silent()
         await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
-        sweep()
+        recheck_all()
         await client.assert_closed(3000)
 
 
-async def test_whom_no_table_has_stays(sweep):
+async def test_whom_no_table_has_stays(recheck_all):
     async with connect(PATH, application=serve(WithToken, token_user=TokenUser())) as client:
         await client.assert_silent()
         await rechecked(7)

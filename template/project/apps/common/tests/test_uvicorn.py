@@ -1,4 +1,4 @@
-"""What the server itself refuses, and what only a real connection shows."""
+"""Frames that the server itself refuses, and behaviour that only a real connection shows."""
 
 import asyncio
 import gc

@@ -37,7 +37,7 @@ def files():
 
 
 def commands():
-    """What the guide says to type: in blocks, and in its sentences."""
+    """The commands of the guide: in blocks, and in its sentences."""
     lines = [line for language, code in BLOCKS if language == "shell" for line in code.splitlines()]
     return lines + re.findall(r"`((?:uv run|npm|make) [^`]+)`", GUIDE)
 
@@ -76,7 +76,7 @@ def project(tmp_path_factory):
 
 
 def run(project, *command):
-    """What a Python program says and returns, in the project with the guide's feature."""
+    """The output and the exit code of a Python program, in the project with the guide's feature."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "guide_settings",

@@ -44,7 +44,7 @@ class ValkeyServer:
             process.communicate(timeout=10)
 
     def suspend(self) -> None:
-        """It answers nobody, and keeps all connections and data."""
+        """It answers no client, and keeps all connections and data."""
         suspend(self._process)
 
     def resume(self) -> None:

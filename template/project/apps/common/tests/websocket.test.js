@@ -71,7 +71,7 @@ describe('connect', () => {
         expect(server.connectionCount).toBe(1);
     });
 
-    it('tells each status', async () => {
+    it('emits each status', async () => {
         const { service } = await connected();
         service.close();
         expect(service.statuses).toEqual([
@@ -92,7 +92,7 @@ describe('connect', () => {
         expect((await server.nextConnection()).url.pathname).toBe('/ws/orders/2/');
     });
 
-    it('counts an endpoint that cannot be had as a failed attempt', async () => {
+    it('counts an endpoint that fails as a failed attempt', async () => {
         await startServer();
         const endpoint = vi.fn().mockRejectedValue(new Error('no token'));
         const service = makeService({ endpoint, maxAttempts: 1 });
@@ -136,7 +136,7 @@ describe('connect', () => {
         expect(service.status).toBe('connected');
     });
 
-    it('leaves no unhandled rejection when nobody awaits it', async () => {
+    it('leaves no unhandled rejection when it is not awaited', async () => {
         await startServer();
         const unhandled = vi.fn();
         process.on('unhandledRejection', unhandled);
@@ -161,7 +161,7 @@ describe('reconnecting', () => {
     });
 
     it.each([1000, 1001, 1011, 1012, 1013, 4000, 4408, 4429, 4500])(
-        'comes back after %i',
+        'reconnects after %i',
         async (code) => {
             vi.spyOn(Math, 'random').mockReturnValue(0);
             const { server, service, connection } = await connected();
@@ -197,7 +197,7 @@ describe('reconnecting', () => {
         expect(service.statuses.map(([, { attempt }]) => attempt).at(-1)).toBe(5);
     });
 
-    it('counts the attempts anew after a stable connection', async () => {
+    it('counts the attempts from one again after a stable connection', async () => {
         const server = await startServer();
         const service = makeService({ maxAttempts: 1, stableAfter: 0 });
         service.connect();
@@ -256,7 +256,7 @@ describe('reconnecting', () => {
         expect([vi.getTimerCount(), service.status]).toEqual([0, 'disconnected']);
     });
 
-    it('close() tells the server at once', async () => {
+    it('close() closes the connection at once', async () => {
         const { service, connection } = await connected();
         service.close();
         expect(await connection.nextClose()).toBe(1005);
@@ -283,7 +283,7 @@ describe('the page', () => {
         expect((await back)[1]).toEqual({ attempt: 0 });
     });
 
-    it('does not ask again where it was refused', async () => {
+    it('does not retry after a final close', async () => {
         const { service, connection } = await connected();
         const refused = nextStatus(service, 'error');
         connection.close(4403);
@@ -332,7 +332,7 @@ describe('the position', () => {
     const position = { epoch: 'k3x', seq: 17 };
     const pageData = JSON.stringify(position);
 
-    /** What the page asks when it connects again. @param {Awaited<ReturnType<typeof connected>>} all */
+    /** The query of the page when it connects again. @param {Awaited<ReturnType<typeof connected>>} all */
     async function askedAgain({ server, service, connection }) {
         const greeted = nextEvent(service, 'latency');
         connection.send({ type: 'last' });
@@ -370,22 +370,22 @@ describe('the position', () => {
         expect(await askedAgain(all)).toBe('?epoch=k3x&seq=17');
     });
 
-    it('is that of a greeting which says that frames are lost, and the page is told', async () => {
+    it('is that of a greeting which says that broadcasts are lost, and the page is notified', async () => {
         const welcome = { epoch: 'm9a', seq: 3, recovered: false };
         const server = await startServer({ welcome });
         const service = makeService({ pageData });
-        const told = nextEvent(service, 'resync');
+        const resync = nextEvent(service, 'resync');
         service.connect();
-        expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
+        expect(await resync).toEqual([{ epoch: 'm9a', seq: 3 }]);
         const connection = await server.nextConnection();
         expect(await askedAgain({ server, service, connection })).toBe('?epoch=m9a&seq=3');
     });
 
-    it('is that of a resync, and the page is told', async () => {
+    it('is that of a resync, and the page is notified', async () => {
         const all = await connected({ pageData });
-        const told = nextEvent(all.service, 'resync');
+        const resync = nextEvent(all.service, 'resync');
         all.connection.send({ type: 'resync', data: { epoch: 'm9a', seq: 3 } });
-        expect(await told).toEqual([{ epoch: 'm9a', seq: 3 }]);
+        expect(await resync).toEqual([{ epoch: 'm9a', seq: 3 }]);
         all.connection.send({ type: 'status_update', seq: 4 });
         expect(await askedAgain(all)).toBe('?epoch=m9a&seq=4');
     });
@@ -512,7 +512,7 @@ describe('messages that go', () => {
 });
 
 describe('request', () => {
-    it('resolves with the frame that answers, and nobody else gets it', async () => {
+    it('resolves with the frame that answers, and emits no event for it', async () => {
         const { service, connection } = await connected();
         const handled = vi.spyOn(service, 'handleMessage');
         const answer = service.request({ type: 'place_order', data: { item: 1 } });
@@ -533,7 +533,7 @@ describe('request', () => {
         expect((await Promise.all(answers)).map(({ data }) => data)).toEqual(refs);
     });
 
-    it('rejects with what the server refuses, and nobody else is told', async () => {
+    it('rejects with what the server refuses, and emits no error', async () => {
         const { service, connection } = await connected();
         const answer = service.request({ type: 'place_order' });
         const { ref } = await connection.nextMessage();
@@ -585,7 +585,7 @@ describe('request', () => {
         expect((await (await server.nextConnection()).nextMessage()).type).toBe('next');
     });
 
-    it('rejects what will not be sent, and nobody else is told', async () => {
+    it('rejects what will not be sent, and emits no error', async () => {
         const service = makeService({ maxBytes: 100, queueLimit: 1 });
         const data = 'x'.repeat(100);
         await expect(service.request({ type: 'a', data })).rejects.toMatchObject({
@@ -605,7 +605,7 @@ describe('request', () => {
 });
 
 describe('the heartbeat', () => {
-    it('tells the round-trip time once connected', async () => {
+    it('emits the round-trip time once connected', async () => {
         const server = await startServer();
         const service = makeService();
         service.connect();
