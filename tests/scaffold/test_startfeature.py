@@ -147,7 +147,7 @@ def test_a_dry_run_lists_the_same_and_writes_nothing(project: Path, tools: Tools
     assert dry_run.split("\n\n")[0] == made.split("\n\n")[0]
 
 
-@pytest.mark.parametrize("below", ["apps", "apps/common/tests", "config"])
+@pytest.mark.parametrize("below", ["apps", "apps/common/checks", "config"])
 def test_works_in_any_folder_of_the_project(project: Path, tools: Tools, below: str) -> None:
     manage(project, tools, "startfeature", "orders", below=below)
     assert "apps/orders/consumers.py" in paths(project)
