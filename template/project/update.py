@@ -12,9 +12,9 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,9 +33,10 @@ def main() -> int:
     if not shutil.which("git"):
         sys.exit(f"An update needs git. Install it, {AGAIN}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        updater = fetch_updater(recorded_template(), version, folder)
-        command = [sys.executable, str(updater), *sys.argv[1:]]
-        return subprocess.run(command, check=False).returncode  # noqa: S603 - without a shell
+        fetch_updater(recorded_template(), version, folder)
+        sys.path.insert(0, folder)
+        code: int = import_module("updater").main()
+        return code
 
 
 def recorded_template() -> str:
@@ -50,13 +51,13 @@ def recorded_template() -> str:
     sys.exit(f"There is no {PROJECT_ANSWERS[0]} beside update.py, which holds the version. Restore it.")
 
 
-def fetch_updater(template: str, version: str | None, folder: str) -> Path:
+def fetch_updater(template: str, version: str | None, folder: str) -> None:
     import copier
     from copier.errors import CopierError
 
     try:
         copier.run_copy(template, folder, data={"updater": True}, vcs_ref=version, defaults=True, quiet=True)
-        return Path(folder, "updater.py").resolve(strict=True)
+        Path(folder, "updater.py").resolve(strict=True)
     except (CopierError, ValueError, OSError) as error:
         which = f" or has no version {version}" if version else ""
         fix = f"If it moved, write its new address as _src_path in every answers file, commit, {AGAIN}"

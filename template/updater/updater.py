@@ -1,7 +1,8 @@
 """Brings the project, then each of its features, to the newest version of their template: one commit each.
 
-A project's update.py renders this file with `updater=true`, and runs it in the project's root, with the same arguments
-and with Copier installed. Projects of every released version do so: nothing more can be asked of their update.py.
+A project's update.py renders this file with `updater=true`, imports it, and calls main() in the project's root, with
+the same arguments and with Copier installed. Projects of every released version do so: no more can be required of their
+update.py.
 
 For each of them Copier makes a repository of two commits in a temporary folder: the files of the recorded version of
 the template, and those of the newer version. Errors show there, before anything changes. Then git cherry-picks each
@@ -350,7 +351,3 @@ def nul_separated(output: str) -> list[str]:
 def join_paths(files: Iterable[str]) -> str:
     first, *rest = sorted(files)
     return f"{first} and {len(rest)} more" if len(rest) > 4 else ", ".join([first, *rest])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

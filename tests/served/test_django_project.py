@@ -105,18 +105,21 @@ def test_a_wrong_field_fails_the_types(shop: Path) -> None:
     finally:
         (shop / "apps/shop/wrong.py").unlink()
     assert "Cannot resolve keyword 'nope' into field" in printed
-    assert 'Item "User" of "User | AnonymousUser" has no attribute "get_usernam"' in printed
+    for place in ("request", "consumer"):
+        assert f'Item "User" of "User | AnonymousUser" has no attribute "get_usernam_of_{place}"' in printed
 
 
 WRONG = """
 from django.http import HttpRequest
 
+from apps.common.websockets import BaseWebSocketConsumer
 from apps.shop.models import Order
 
 
-def wrong(request: HttpRequest) -> None:
+def wrong(request: HttpRequest, consumer: BaseWebSocketConsumer) -> None:
     Order.objects.filter(nope=1)
-    request.user.get_usernam()
+    request.user.get_usernam_of_request()
+    consumer.user.get_usernam_of_consumer()
 """
 
 

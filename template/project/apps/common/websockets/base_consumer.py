@@ -1,10 +1,9 @@
 """The base of every feature's consumer: its limits, its hooks, and its methods. The parts are in connection/."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from apps.common.websockets import protocol
 from apps.common.websockets.broadcast import abroadcast
@@ -12,6 +11,9 @@ from apps.common.websockets.connection.connection import Connection
 from apps.common.websockets.connection.handlers import Handler, find_handlers
 from apps.common.websockets.messages import RESERVED_TYPES, Message
 from apps.common.websockets.protocol import Envelope
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import _AnyUser  # of django-stubs: AUTH_USER_MODEL, or AnonymousUser
 
 
 class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
@@ -82,9 +84,9 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     # -----------------------------------------------------------------------------------------------------------------
 
     @property
-    def user(self) -> AbstractBaseUser | AnonymousUser:
+    def user(self) -> "_AnyUser":
         """The user whose page opened the connection."""
-        user: AbstractBaseUser | AnonymousUser = self.scope["user"]
+        user: _AnyUser = self.scope["user"]
         return user
 
     @property
