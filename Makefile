@@ -6,7 +6,8 @@ PORT ?=
 BIN = $(CURDIR)/.venv/bin
 # First on the path: uv, for this Makefile and for the Makefile of a generated project.
 export PATH := $(BIN):$(PATH)
-unexport VIRTUAL_ENV
+# Some containers set the second one: then every start of Python compiles its modules, and the tests start it often.
+unexport VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check bench format update
