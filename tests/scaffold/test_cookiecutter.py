@@ -57,7 +57,7 @@ def test_asks_what_copier_asks_with_the_same_defaults() -> None:
     of_a_project = {
         name
         for name, asked in questions.items()
-        if name[0] != "_" and asked.get("when") == "{{ not feature and not existing }}"
+        if name[0] != "_" and asked.get("when") == "{{ not (feature or existing or updater) }}"
     }
     del asked["project_slug"]
     assert asked == {name: questions[name]["default"] for name in of_a_project}
