@@ -169,8 +169,11 @@ async def test_a_close_code_is_a_plain_integer(code):
             await self.accept()
             await self.close(code)
 
-    wire = Wire(CONNECT, DISCONNECT)
-    await ClosingConsumer()(scope_of(AnonymousUser()), wire.receive, wire.send)
+    wire = Wire(CONNECT)
+    serving = asyncio.create_task(ClosingConsumer()(scope_of(AnonymousUser()), wire.receive, wire.send))
+    await wire.until_sent(2)
+    wire.push(DISCONNECT)  # not before: a page that leaves is sent nothing more
+    await serving
     assert (wire.sent[-1]["code"], type(wire.sent[-1]["code"])) == (code, int)
 
 
