@@ -11,6 +11,10 @@ import pytest
 from tests.conftest import Shared, Tools
 from tests.template import run
 
+pytestmark = pytest.mark.turn(
+    1
+)  # one after the other, as they share a project: early, so that no worker ends with them
+
 SHOP = Path(__file__).resolve().parent / "shop"
 SILENCERS = ("noqa", "type: ignore", "nosec", "fmt: off")
 DJANGO_TEST = ("python", "manage.py", "test")
