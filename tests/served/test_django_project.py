@@ -11,9 +11,7 @@ import pytest
 from tests.conftest import Shared, Tools
 from tests.template import run
 
-pytestmark = pytest.mark.turn(
-    1
-)  # one after the other, as they share a project: early, so that no worker ends with them
+pytestmark = pytest.mark.turn(2)  # they share a project, so one after the other: none at the end
 
 SHOP = Path(__file__).resolve().parent / "shop"
 SILENCERS = ("noqa", "type: ignore", "nosec", "fmt: off")
