@@ -112,7 +112,7 @@ def name_and_value(answer: str) -> tuple[str, str]:
 
 
 def check_repository() -> None:
-    """Uncommitted work could be lost."""
+    """Refuse a repository without a commit, with conflicts, or with uncommitted work, which could be lost."""
     start = f"An update builds on a first commit: git init, git add --all, git commit --message Start, {AGAIN}"
     git("rev-parse", "--verify", "HEAD", error=start)
     if files := unmerged():

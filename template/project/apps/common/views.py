@@ -12,7 +12,7 @@ from apps.common.websockets.process.registry import connection_count, is_drainin
 
 
 def health(request: HttpRequest) -> HttpResponse:
-    """The process answers."""
+    """For a liveness probe: the process answers."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 

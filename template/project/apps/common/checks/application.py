@@ -31,5 +31,5 @@ def middleware_chain(application: Any) -> Iterator[Any]:
 
 
 def router(application: Any) -> URLRouter | None:
-    """The router inside, if there is one."""
+    """The URLRouter that the middleware wraps; None without one."""
     return next((layer for layer in middleware_chain(application) if isinstance(layer, URLRouter)), None)

@@ -118,7 +118,7 @@ class Client:
         await self.send_text(json.dumps({"type": type, "data": data}))
 
     async def send_text(self, text: str) -> None:
-        """Send a text, whatever it is."""
+        """Send a text frame, valid JSON or not."""
         await self.send_event({"type": "websocket.receive", "text": text})
 
     async def send_event(self, event: dict[str, Any]) -> None:
@@ -146,7 +146,7 @@ class Client:
         )
 
     async def assert_alive(self) -> None:
-        """The server answers a ping."""
+        """Assert that the server answers a ping."""
         await self.send_text('{"type": "ping"}')
         await self.next_message("a pong", lambda message: message["type"] == "pong")
 

@@ -91,7 +91,7 @@ async def test_woken_it_has_missed_nothing(tab, server):
     assert tab.texts == ["hello", "more"]
 
 
-async def test_back_from_another_page_it_is_as_it_was_and_has_missed_nothing(tab, server):
+async def test_a_page_restored_from_the_back_forward_cache_has_missed_nothing(tab, server):
     await tab.connect()
     await tab.page.evaluate("addEventListener('pageshow', ({ persisted }) => { window.wasKept = persisted; })")
     await tab.page.goto(server.url)

@@ -107,7 +107,7 @@ async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behin
 
 
 @pytest.mark.parametrize("values", [[], ["a"], ["a", "b"]])
-async def test_the_end_may_come_together_with_what_wakes_it(values):
+async def test_the_disconnect_may_arrive_together_with_the_message_that_wakes_it(values):
     one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
@@ -119,7 +119,7 @@ async def test_the_end_may_come_together_with_what_wakes_it(values):
     assert running.cancelling() == 0
 
 
-async def test_the_end_may_come_together_with_the_end_of_a_handler():
+async def test_the_disconnect_may_arrive_together_with_the_end_of_a_handler():
     one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over
@@ -153,14 +153,14 @@ async def test_a_cancellation_at_the_very_end_ends_it_too():
 
 
 @pytest.mark.parametrize("values", [["broken"], ["slow", "broken"], ["slow", "a", "broken", "b"]])
-async def test_what_fails_in_reading_ends_it(values):
+async def test_an_error_in_reading_ends_it(values):
     one = harness(*values)
     with pytest.raises(ValueError, match="broken"):
         await finish(one.start())
     assert one.handled == []
 
 
-async def test_what_fails_in_reading_ends_it_while_it_waits_for_a_message():
+async def test_an_error_in_reading_ends_it_while_it_waits_for_a_message():
     one = harness("slow")
     running = one.start()
     await until(lambda: one.inbox._reader)  # which has taken over

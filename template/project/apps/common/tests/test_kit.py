@@ -157,7 +157,7 @@ async def test_an_exception_fails_only_the_client_whose_consumer_raised_it():
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-async def test_users_differ_and_are_who_they_are(user, other_user, staff_user):
+async def test_the_users_of_the_fixtures_differ(user, other_user, staff_user):
     assert len({user.pk, other_user.pk, staff_user.pk}) == 3
     assert (user.is_staff, staff_user.is_staff) == (False, True)
     assert user.check_password("ann-password")

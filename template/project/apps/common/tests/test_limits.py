@@ -6,7 +6,7 @@ def test_a_burst_passes_at_once_and_no_more():
     assert [bucket.take(0) == 0 for _ in range(4)] == [True, True, True, False]
 
 
-def test_who_waits_as_long_as_it_says_passes():
+def test_a_message_after_the_stated_wait_passes():
     bucket = TokenBucket(rate=10, burst=1, now=0)
     bucket.take(0)
     wait = bucket.take(0)

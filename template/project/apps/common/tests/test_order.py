@@ -216,7 +216,7 @@ async def test_a_handler_is_cancelled_when_the_page_goes(log):
         assert (members(), log) == (0, ["cancelled", 1001])
 
 
-async def test_a_handler_may_finish_what_it_must_when_the_page_goes(log):
+async def test_a_handler_may_complete_its_cleanup_when_the_page_goes(log):
     async with page() as one:
         await slow_page(one, "stubborn")
         await one.drop(1001)

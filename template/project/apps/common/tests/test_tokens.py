@@ -1,4 +1,4 @@
-"""Users whom a middleware of the owner's put into the scope, such as one that reads a token: no session says who they
+"""Users that a middleware of the owner's put into the scope, such as one that reads a token: no session says who they
 are."""
 
 import pytest
@@ -73,7 +73,7 @@ async def test_they_need_no_session(user):
         await client.assert_silent()
 
 
-async def test_they_go_when_they_are_deactivated(recheck_all, user):
+async def test_a_deactivated_user_is_disconnected(recheck_all, user):
     async with connect(PATH, application=serve(WithToken, token_user=user)) as client:
         await client.assert_silent()
         await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
@@ -81,14 +81,14 @@ async def test_they_go_when_they_are_deactivated(recheck_all, user):
         await client.assert_closed(3000)
 
 
-async def test_whom_no_table_has_stays(recheck_all):
+async def test_a_user_in_no_table_stays_connected(recheck_all):
     async with connect(PATH, application=serve(WithToken, token_user=TokenUser())) as client:
         await client.assert_silent()
         await rechecked(7)
         await client.assert_silent()
 
 
-async def test_a_session_that_says_who_it_is_is_remembered(user):
+async def test_a_session_in_the_scope_identifies_the_connection(user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as client:
         await client.assert_silent()
         [connection] = connections()

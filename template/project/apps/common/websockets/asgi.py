@@ -24,7 +24,7 @@ class UnknownPath(AsyncWebsocketConsumer):
 
     @classmethod
     def route(cls) -> URLPattern:
-        """The last of all routes."""
+        """Its route: after all others, it matches every path."""
         route: URLPattern = re_path(r"", cls.as_asgi())
         return route
 

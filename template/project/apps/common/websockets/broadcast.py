@@ -44,7 +44,7 @@ def broadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
 
 
 async def abroadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
-    """The same for async code, now."""
+    """Send a message to every connection of a user, at once. For async code."""
     await sync_to_async(publish_command, thread_sensitive=False)({"to_user": str(user.pk), "text": message.encode()})
 
 

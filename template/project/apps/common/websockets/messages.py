@@ -61,5 +61,5 @@ class MessageError(Exception):
 
 
 def snake_case(class_name: str) -> str:
-    """PlaceOrder -> place_order."""
+    """A class's name as a message's type: PlaceOrder is place_order."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()

@@ -16,8 +16,8 @@ class Inbox(Generic[T]):
     """Reads a connection until it ends, and has its messages handled one after the other.
 
     `classify` sees each ASGI event at once and returns the item to handle, or None if nothing is left to do: pings are
-    answered there. `handle` may suspend. Until it does, one task reads and handles in turn, which costs nothing. The
-    first time it suspends, a second task takes over the reading for good: so pings, the limits and the end of the
+    answered there. `handle` may suspend. Until it does, one task alternates between the two, which costs nothing. The
+    first time it suspends, a second task takes over the reading until the end: so pings, the limits and the end of the
     connection never wait behind a slow handler, and the end cancels it.
     """
 

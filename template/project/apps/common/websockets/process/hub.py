@@ -59,7 +59,7 @@ class Hub:
                 return group.position
 
     async def leave(self, name: str, member: Member) -> None:
-        """Undo a join; harmless without one."""
+        """Leave a group; without effect on a member that did not join."""
         group = self._groups.get(name)
         if group is None:
             return

@@ -78,7 +78,7 @@ class Registry:
         return len(of_user) if identity.user_id else 0
 
     async def remove(self, connection: Registered) -> None:
-        """Undo add(); harmless without it."""
+        """Unregister a connection; without effect on one that is not registered."""
         if connection not in self.connections:
             return
         identity = self.connections.pop(connection)

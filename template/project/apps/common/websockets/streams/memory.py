@@ -65,17 +65,17 @@ class MemoryStreams:
             self._stream(group, time.monotonic()).subscribers.pop(asyncio.get_running_loop(), None)
 
     def publish_command(self, command: Command) -> bool:
-        """There is no other process, and this one is not notified."""
+        """Returns False: in memory, no other process is reached."""
         return False
 
     async def subscribe_control(self, on_command: Callable[[Command], Any]) -> None:
-        """There is no other process."""
+        """No effect: in memory, no other process sends commands."""
 
     async def unsubscribe_control(self) -> None:
-        """There is no other process."""
+        """No effect, as subscribe_control()."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """No effect: there is no connection to a server."""
 
     def _stream(self, group: str, now: float) -> "_Stream":
         if now - self._pruned_at > base.MESSAGE_SECONDS:

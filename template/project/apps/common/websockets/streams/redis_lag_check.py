@@ -39,7 +39,7 @@ class LagCheck:
             self._task = asyncio.create_task(self._run(), name="websocket streams: lag check")
 
     def remove(self, group: str) -> None:
-        """Undo add(); harmless without it."""
+        """Stop checking a group; without effect on one that is not checked."""
         self._positions.pop(group, None)
         if not self._positions and self._task:
             self._task.cancel()

@@ -168,7 +168,7 @@ export class BaseWebSocketService extends Events {
 
     /** @param {number} code @param {string} reason */
     #fail(code, reason) {
-        if (isFinal(code)) this.#unwatchPage(); // its events must not retry what was refused for good
+        if (isFinal(code)) this.#unwatchPage(); // its events must not retry after a final code
         const error = new SocketError(isFinal(code) ? code : 'gave_up', reason);
         this.#setStatus('error', { code, reason });
         this.emit('error', error);
