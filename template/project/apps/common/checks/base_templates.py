@@ -104,7 +104,7 @@ def _is_import_map(node: Node) -> bool:
 
 def _error(page: str, base: Template) -> Error:
     return Error(
-        f"{base.name} has no import map before the modules of {page}: their imports fail in the browser.",
+        f"{base.name} has no import map before the modules of {page}: in production their imports fail.",
         hint="Add it first in <head>: {% load websockets %}{% import_map %}",
         obj=base.origin.name,
         id="common.E015",

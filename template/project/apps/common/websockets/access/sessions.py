@@ -82,10 +82,10 @@ class _SessionSnapshot(dict[str, Any]):
     response that sets a cookie: that is left to the next request."""
 
     def flush(self) -> None:
-        pass
+        """Does not end the session."""
 
     def cycle_key(self) -> None:
-        pass
+        """Does not renew the session."""
 
 
 def _load_all(session_keys: list[str]) -> list[Any]:

@@ -112,6 +112,7 @@ class Inbox(Generic[T]):
         self._reader = asyncio.create_task(self._read(self._items))
 
     async def _read(self, items: deque[T]) -> None:
+        """Read into the queue until the end of the connection: the second task."""
         try:
             while not self._is_over:
                 if (item := self._take(await self._receive())) is not None:

@@ -41,7 +41,8 @@ class Streams(Protocol):
     def top(self, group: str) -> Position:
         """The last number of the group's stream, which is made if there is none."""
 
-    async def atop(self, group: str) -> Position: ...
+    async def atop(self, group: str) -> Position:
+        """As top(), for async code."""
 
     async def since(self, group: str, position: Position) -> list[Broadcast] | None:
         """The broadcasts after a position; None if any of them is gone, or if they are too large for a replay."""

@@ -87,6 +87,7 @@ class MemoryStreams:
         return stream
 
     def _prune(self, now: float) -> None:
+        """Remove expired messages, and streams without use."""
         self._pruned_at = now
         for group, stream in list(self._streams.items()):
             stream.expire(now)
