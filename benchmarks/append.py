@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = valkey.find()
         if program is None:
-            sys.exit(valkey.CURE)
+            sys.exit(valkey.HOW_TO_INSTALL)
         server = valkey.ValkeyServer(program, Path(folder))
         server.start()
         try:

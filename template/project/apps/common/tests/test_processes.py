@@ -52,7 +52,7 @@ def servers(tmp_path_factory) -> Iterator[list[Server]]:
     prepare = [sys.executable, "manage.py", "shell", "-v", "0", "-c", PREPARE]
     subprocess.run(prepare, env=environment, check=True)
     program = valkey.find()
-    assert program, valkey.CURE
+    assert program, valkey.HOW_TO_INSTALL
     redis = valkey.ValkeyServer(program, folder)
     redis.start()
     servers = [Server({**environment, "REDIS_URL": redis.url}) for _ in range(3)]

