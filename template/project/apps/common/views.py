@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from apps.common.websockets.process.hub import all_members
 from apps.common.websockets.process.metrics import prometheus
 from apps.common.websockets.process.registry import connection_count, is_draining
+from apps.common.websockets.service import broken
 
 
 def health(request: HttpRequest) -> HttpResponse:
@@ -17,9 +18,11 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 def ready(request: HttpRequest) -> HttpResponse:
-    """The process takes new connections; 503 while it is drained before a restart."""
+    """The process takes new connections; 503 while it is drained before a restart, or fails at what all need."""
     if is_draining():
         return HttpResponse("draining\n", content_type="text/plain", status=503)
+    if broken:
+        return HttpResponse(f"failing: {', '.join(sorted(broken))}\n", content_type="text/plain", status=503)
     return HttpResponse("ready\n", content_type="text/plain")
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from contextvars import Context
 from http.cookies import SimpleCookie
 from types import SimpleNamespace
 
@@ -339,7 +340,7 @@ async def test_a_check_sees_the_user_as_of_now(recheck_all, user):
 async def test_a_command_that_fails_is_logged(user, caplog):
     async with connect(PATH, user, application=serve(MembersConsumer), raise_exceptions=False) as page:
         caplog.set_level(logging.ERROR)
-        registry.get_registry().spawn(_fail())
+        registry.get_registry().spawn(_fail(), Context())
         await page.assert_silent()
     assert "A task of the registry failed" in caplog.text
 

@@ -1,8 +1,10 @@
 import asyncio
+from contextvars import copy_context
+from sys import getsizeof
 
 import pytest
 
-from apps.common.websockets.connection.inbox import Inbox
+from apps.common.websockets.connection.inbox import OVERHEAD_BYTES, Inbox
 
 from .wire import DISCONNECT, Wire, text, until
 
@@ -10,13 +12,14 @@ from .wire import DISCONNECT, Wire, text, until
 class InboxHarness:
     """Handles what its inbox hands on, with a way to make it wait."""
 
-    def __init__(self, *messages, limit: int = 10) -> None:
+    def __init__(self, *messages, linger_seconds: float = 0) -> None:
         self.wire = Wire(*messages)
         self.sorted: list[str] = []
         self.handled: list[str] = []
         self.busy = asyncio.Event()
         self.release = asyncio.Event()
-        self.inbox = Inbox(self.wire.receive, self.sort, self.handle, limit)
+        self.left = 0
+        self.inbox = Inbox(self.wire.receive, self.sort, self.handle, self.on_left, lambda: linger_seconds)
 
     def sort(self, message):
         self.sorted.append(message["text"])
@@ -36,8 +39,11 @@ class InboxHarness:
                 item = "stubborn to the end"
         self.handled.append(item)
 
+    def on_left(self):
+        self.left += 1
+
     def start(self) -> asyncio.Task:
-        return asyncio.create_task(self.inbox.run())
+        return asyncio.create_task(self.inbox.run(copy_context()))
 
 
 def harness(*values, **options) -> InboxHarness:
@@ -52,7 +58,7 @@ async def test_quick_items_need_no_second_task():
     one = harness("a", "ping", "b")
     one.wire.push(DISCONNECT)
     tasks = len(asyncio.all_tasks())
-    assert await one.inbox.run() == DISCONNECT
+    assert await one.inbox.run(copy_context()) == DISCONNECT
     assert len(asyncio.all_tasks()) == tasks
     assert (one.sorted, one.handled) == (["a", "ping", "b"], ["a", "b"])
 
@@ -78,24 +84,35 @@ async def test_everything_is_sorted_while_a_handler_waits():
     await finish(running)
 
 
-async def test_it_is_full_when_as_many_wait_as_may():
-    one = harness("slow", "a", limit=2)
+async def test_it_knows_the_number_and_the_size_of_what_waits():
+    one = harness("slow", "a")
     running = one.start()
     await until(lambda: len(one.sorted) == 2)
-    assert not one.inbox.is_full
-    one.wire.push(text("b"))
-    await until(lambda: len(one.sorted) == 3)
-    assert one.inbox.is_full
+    assert (one.inbox.waiting, one.inbox.waiting_bytes) == (1, getsizeof("a") + OVERHEAD_BYTES)
+    one.wire.push(text("é" * 1_000), text("語" * 1_000))
+    await until(lambda: one.inbox.waiting == 3)
+    assert 3_000 < one.inbox.waiting_bytes < 3_600  # of memory: a byte for each é, two for each 語
     one.wire.push(DISCONNECT)
     await finish(running)
+    assert (one.inbox.waiting, one.inbox.waiting_bytes) == (0, 0)
 
 
-async def test_the_end_cancels_the_handler_and_no_more():
-    one = harness("slow", "a")
+async def test_what_was_received_before_the_end_is_handled():
+    one = harness("slow", "a", "ping", linger_seconds=60)
+    one.wire.push(DISCONNECT)
+    running = one.start()
+    await until(lambda: one.left)
+    one.release.set()
+    assert await finish(running) == DISCONNECT
+    assert (one.handled, one.left, running.cancelling()) == (["slow", "a"], 1, 0)
+
+
+async def test_a_handler_that_takes_too_long_after_the_end_is_cancelled_and_no_more():
+    one = harness("slow", "a", linger_seconds=0.01)
     one.wire.push(DISCONNECT)
     running = one.start()
     assert await finish(running) == DISCONNECT
-    assert (one.handled, running.cancelling()) == ([], 0)
+    assert (one.handled, one.left, running.cancelling()) == ([], 1, 0)
 
 
 async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behind():
@@ -174,9 +191,9 @@ async def test_an_error_in_reading_ends_it_while_it_waits_for_a_message():
 async def test_what_a_handler_raises_ends_it():
     one = harness("a")
     one.handle = None
-    one.inbox = Inbox(one.wire.receive, one.sort, _fail, 1)
+    one.inbox = Inbox(one.wire.receive, one.sort, _fail, one.on_left, lambda: 0)
     with pytest.raises(ZeroDivisionError):
-        await one.inbox.run()
+        await one.inbox.run(copy_context())
 
 
 async def _fail(item):

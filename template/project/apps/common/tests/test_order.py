@@ -8,10 +8,9 @@ from channels.layers import get_channel_layer
 from apps.common.testing import connect
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message, MessageError
-from apps.common.websockets.process.registry import get_registry
 
-from .serving import PATH, PublicConsumer, consumers, members, serve
-from .wire import CONNECT, DISCONNECT, Wire, text
+from .serving import PATH, PublicConsumer, connections, consumers, members, serve
+from .wire import CONNECT, DISCONNECT, Wire, text, until
 
 REQUESTS = 100
 
@@ -41,6 +40,14 @@ class Stubborn(Message):
 
 
 class LeaveMe(Message):
+    pass
+
+
+class SlowBroadcast(Message):
+    pass
+
+
+class SlowJoin(Message):
     pass
 
 
@@ -83,6 +90,16 @@ class QueueConsumer(PublicConsumer):
         with suppress(asyncio.CancelledError):
             await self.wait()
         self.log.append("swallowed")
+
+    async def handle_slow_broadcast(self, data: SlowBroadcast) -> None:
+        await self.wait()
+        await self.broadcast(Done(n=1))
+        self.log.append("done")
+
+    async def handle_slow_join(self, data: SlowJoin) -> None:
+        await self.wait()
+        await self.join("hall")
+        self.log.append("joined")
 
     async def handle_leave_me(self, data: LeaveMe) -> None:
         task = asyncio.ensure_future(self.wait())
@@ -145,11 +162,11 @@ async def test_a_ping_does_not_wait_for_a_handler():
         await one.assert_broadcast("done", n=1)
 
 
-async def test_bad_input_does_not_wait_for_a_handler():
+async def test_what_is_too_large_is_refused_before_a_handler_is_done():
     async with page() as one:
         await slow_page(one, n=1)
-        await one.send_text("{")
-        await one.assert_error("invalid_json")
+        await one.send_text("x" * (QueueConsumer.max_bytes + 1))
+        await one.assert_error("too_large")
 
 
 async def test_a_broadcast_does_not_wait_for_a_handler():
@@ -208,27 +225,59 @@ async def test_a_handler_whose_own_task_is_cancelled_has_failed_and_no_more():
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_handler_is_cancelled_when_the_page_goes(log):
+async def leave(one, connection) -> asyncio.Task:
+    """The page goes while a handler waits; the task ends when the connection has ended."""
+    leaving = asyncio.create_task(one.drop(1001))
+    await until(lambda: connection not in connections())  # at once: whatever the handler does
+    return leaving
+
+
+async def test_a_handler_runs_to_its_end_when_the_page_goes(log):
     async with page() as one:
+        consumer = await slow_page(one, "slow_broadcast")
+        [connection] = connections()
+        async with page() as other:
+            leaving = await leave(one, connection)
+            assert (members(), log) == (1, [])
+            consumer.release.set()
+            await leaving
+            await other.assert_broadcast("done", n=1)
+            assert log == ["done", 1001]
+
+
+async def test_what_arrived_before_the_page_goes_is_handled_too(log):
+    async with page() as one:
+        consumer = await slow_page(one, n=1)
+        await one.send("late")
+        await one.send("stubborn")
+        leaving = await leave(one, consumer._connection)
+        consumer.release.set()
+        await leaving
+        assert log == ["swallowed", 1001]
+
+
+async def test_a_handler_that_takes_too_long_is_cancelled_when_the_page_has_gone(log):
+    async with page(linger_seconds=0.01) as one:
         await slow_page(one, n=1)
-        assert (members(), log) == (1, [])
+        await one.send("slow", n=2)
         await one.drop(1001)
         assert (members(), log) == (0, ["cancelled", 1001])
 
 
-async def test_a_handler_may_complete_its_cleanup_when_the_page_goes(log):
-    async with page() as one:
+async def test_a_handler_may_complete_its_cleanup_when_it_is_cancelled(log):
+    async with page(linger_seconds=0.01) as one:
         await slow_page(one, "stubborn")
         await one.drop(1001)
         assert (members(), log) == (0, ["swallowed", 1001])
 
 
-async def test_what_waits_is_not_handled_when_the_page_goes(log):
+async def test_a_handler_joins_nothing_once_its_page_has_gone(log):
     async with page() as one:
-        await slow_page(one, "stubborn")
-        await one.send("slow", n=2)
-        await one.drop(1001)
-        assert log == ["swallowed", 1001]
+        consumer = await slow_page(one, "slow_join")
+        leaving = await leave(one, consumer._connection)
+        consumer.release.set()
+        await leaving
+        assert (members("hall"), log) == (0, ["joined", 1001])
 
 
 @pytest.mark.parametrize("frames", [[], [text('{"type": "fast", "data": {"n": 1}}')]])
@@ -260,7 +309,7 @@ async def test_a_server_that_cancels_the_application_ends_it(log):
 
 async def test_a_server_that_fails_to_receive_ends_the_application(log):
     wire = Wire(CONNECT, text('{"type": "slow", "data": {"n": 0}}'))
-    consumer = QueueConsumer()
+    consumer = type("Brief", (QueueConsumer,), {"linger_seconds": 0.01})()
     running = asyncio.create_task(consumer({**SCOPE}, wire.receive, wire.send))
     await asyncio.wait_for(wire.until_sent(2), 5)
     await asyncio.wait_for(consumer.waiting.wait(), 5)
@@ -286,26 +335,28 @@ async def test_a_connect_that_fails_half_way_is_undone(log, caplog, failure, cod
     async with connect(PATH, application=serve(HalfwayConsumer, failure=failure), raise_exceptions=False) as one:
         await one.assert_closed(code)
         await one.drop(1006)
-    assert (members("room"), members("hall"), get_registry().connections, log) == (0, 0, {}, [1006])
+    assert (members("room"), members("hall"), connections(), log) == (0, 0, [], [1006])
     assert ("HalfwayConsumer.connect() failed" in caplog.text) is logged
 
 
 class WaitingConsumer(QueueConsumer):
     async def connect(self):
-        self.waiting, self.release = self.events
+        self.waiting, self.release = self.steps
         await self.wait()
         await super().connect()
 
 
 async def test_a_page_that_goes_while_it_connects_is_removed(log):
-    waiting = asyncio.Event()
+    waiting, release = asyncio.Event(), asyncio.Event()
     wire = Wire(CONNECT)
-    consumer = type("C", (WaitingConsumer,), {"events": (waiting, asyncio.Event()), "log": log})()
+    consumer = type("C", (WaitingConsumer,), {"steps": (waiting, release), "log": log})()
     running = asyncio.create_task(consumer({**SCOPE}, wire.receive, wire.send))
     await asyncio.wait_for(waiting.wait(), 5)
     wire.push(DISCONNECT)
+    await until(lambda: not connections())
+    release.set()
     await asyncio.wait_for(running, 5)
-    assert (wire.sent, members(), get_registry().connections, log) == ([], 0, {}, [1001])
+    assert (wire.sent, members(), log) == ([], 0, [1001])
 
 
 class ThrowingConsumer(PublicConsumer):

@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import weakref
+from sys import getsizeof
 
 import pytest
 from channels.layers import get_channel_layer
@@ -26,7 +27,11 @@ class Owner:
     def __init__(self, limit: int = 10_000) -> None:
         self.wire = Wire()
         self.overflows = 0
-        self.outbox = Outbox(self.wire.send, limit, self.let_go)
+        self.failures = 0
+        self.outbox = Outbox(self.wire.send, limit, self.let_go, self.fail)
+
+    def fail(self) -> None:
+        self.failures += 1
 
     def let_go(self) -> None:
         self.overflows += 1
@@ -47,7 +52,7 @@ async def test_what_the_server_takes_is_sent_at_once_without_a_task():
     async def send(message):
         sent.append(message["text"])
 
-    outbox = Outbox(send, 100, lambda: None)
+    outbox = Outbox(send, 100, lambda: None, lambda: None)
     tasks = asyncio.all_tasks()
     outbox.write(frame("a"))
     outbox.write(frame("b"))
@@ -71,7 +76,7 @@ async def test_what_waits_is_sent_in_order():
 
 async def test_a_server_that_returns_an_awaitable_keeps_the_order():
     wire = Wire()
-    outbox = Outbox(lambda message: asyncio.ensure_future(wire.send(message)), 10_000, lambda: None)
+    outbox = Outbox(lambda message: asyncio.ensure_future(wire.send(message)), 10_000, lambda: None, lambda: None)
     for value in "abc":
         outbox.write(frame(value))
     await outbox.flushed()
@@ -92,7 +97,7 @@ async def test_a_close_waits_its_turn_and_is_the_last():
 
 @pytest.mark.parametrize(("count", "overflows"), [(4, 0), (5, 1), (9, 1)])
 async def test_more_than_the_limit_is_too_much(count, overflows):
-    owner = Owner(limit=4 * (OVERHEAD_BYTES + 100))
+    owner = Owner(limit=4 * (OVERHEAD_BYTES + getsizeof("x" * 100)))
     owner.wire.stall()
     owner.write("at the server's", *["x" * 100] * count)
     assert owner.overflows == overflows
@@ -108,7 +113,7 @@ async def test_bytes_count_too():
 
 
 async def test_what_was_sent_counts_no_more():
-    owner = Owner(limit=4 * (OVERHEAD_BYTES + 1))
+    owner = Owner(limit=4 * (OVERHEAD_BYTES + getsizeof("a")))
     for _ in range(3):
         owner.wire.stall()
         owner.write(*"abcde")
@@ -153,6 +158,7 @@ async def test_a_server_that_fails_at_once_fails_the_writer():
     owner.wire.failure = RuntimeError("no")
     with pytest.raises(RuntimeError):
         owner.write("a")
+    assert owner.failures == 1
 
 
 async def test_a_connection_whose_send_fails_while_messages_wait_is_dropped(caplog):
@@ -164,7 +170,7 @@ async def test_a_connection_whose_send_fails_while_messages_wait_is_dropped(capl
     await owner.outbox.flushed()
     owner.wire.failure = None
     owner.write("c")
-    assert (owner.sent, owner.overflows) == ([], 1)
+    assert (owner.sent, owner.overflows, owner.failures) == ([], 0, 1)
     assert "The server failed to send" in caplog.text
 
 

@@ -92,7 +92,10 @@ async def test_no_task_is_left_when_the_last_connection_has_gone():
         await other.assert_silent()
         rounds = _count_rounds()
         await asyncio.wait_for(rounds(1), 5)
-        assert {task.get_name() for task in asyncio.all_tasks() - before} >= {"websocket housekeeping", "hub: room"}
+        assert {task.get_name() for task in asyncio.all_tasks() - before} >= {
+            "The housekeeping of connections",
+            "The receiving of a group's events",
+        }
     async with asyncio.timeout(5):
         while left := asyncio.all_tasks() - before:
             await asyncio.wait(left)

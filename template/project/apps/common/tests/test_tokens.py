@@ -34,8 +34,14 @@ class WithToken(MembersConsumer):
 
     token_user = None
 
-    async def __call__(self, scope, receive, send):
-        await super().__call__({**scope, "user": self.token_user}, receive, send)
+    @classmethod
+    def as_asgi(cls, **options):
+        application = super().as_asgi(**options)
+
+        async def with_user(scope, receive, send):
+            await application({**scope, "user": cls.token_user}, receive, send)
+
+        return with_user
 
 
 async def rechecked(user_id) -> None:

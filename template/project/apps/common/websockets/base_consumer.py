@@ -1,5 +1,6 @@
 """The base of every feature's consumer: its limits, its hooks, and its methods. The parts are in connection/."""
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -8,7 +9,7 @@ from channels.layers import get_channel_layer
 from apps.common.websockets import protocol
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.connection.connection import Connection
-from apps.common.websockets.connection.handlers import Handler, find_handlers
+from apps.common.websockets.connection.handlers import Handler, find_events, find_handlers
 from apps.common.websockets.messages import RESERVED_TYPES, Message
 from apps.common.websockets.protocol import Envelope
 
@@ -28,16 +29,21 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     rate_per_second = 50  # messages of a client, pings included
     burst = 200  # messages that may arrive at once; after as many rejected messages the connection is closed (4429)
     inbox_limit = 200  # messages that wait for a handler
+    inbox_bytes = 256 * 1024  # of them, as text
     outbox_bytes = 256 * 1024  # that wait for a slow client, beyond what the server and the network hold
     heartbeat_seconds = 25  # between a client's pings, which find a dead connection
     silent_seconds = 150  # without a message until the connection is closed; a hidden tab's timers run once a minute
     recheck_seconds = 60  # between two calls of is_allowed()
     close_seconds = 2  # that closing may take before a client that does not read is dropped
+    linger_seconds = 30  # that a handler may go on after its client has left
     max_connections = 100  # of one user, in one process
+    max_connections_per_address = 200  # of all anonymous visitors at one address, in one process
+    max_groups = 100  # of one connection
     replay = True  # whether a client that reconnects receives the broadcasts of group_name that it missed
 
     group_name: str | None = None
     handlers: ClassVar[dict[str, Handler]] = {}  # by message type; found when the class is made
+    event_methods: ClassVar[frozenset[str]] = frozenset()  # the methods that the `type` of a group_send() can reach
     keeps_contract: ClassVar[bool] = True  # handle_message() is not overridden
     filters_broadcasts: ClassVar[bool] = False  # a method on the way of a broadcast is overridden
     _connection: Connection
@@ -46,7 +52,10 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         super().__init_subclass__(**kwargs)
         if reserved := sorted(RESERVED_TYPES.intersection(vars(cls))):
             raise TypeError(f"{cls.__name__}.{reserved[0]} is reserved for the base class; rename it")
+        _refuse_names(cls)
+        _check_limits(cls)
         cls.handlers = find_handlers(cls)
+        cls.event_methods = find_events(cls, BaseWebSocketConsumer)
         cls.keeps_contract = not _overrides(cls, "handle_message")
         cls.filters_broadcasts = _overrides(cls, "broadcast_message", "send_json", "send_text")
 
@@ -60,8 +69,9 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     # -----------------------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Override to set `group_name`, then call super().connect(): it checks access, accepts, and joins the group."""
-        await self._connection.admit()
+        """Override to set `group_name`, then call super().connect(): it checks access, accepts, and joins the group.
+        Nothing after it runs for a client that is refused."""
+        await self.accept()
 
     async def is_allowed(self) -> bool:
         """Override to decide who may connect; by default signed-in users. Called before a group is joined, and
@@ -69,7 +79,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         return self.user.is_authenticated
 
     async def disconnect(self, code: int) -> None:
-        """Override to clean up. Called once for each connection; groups are left automatically."""
+        """Override to clean up. Called once, after the last handler; groups are left already."""
 
     async def handle_message(self, data: dict[str, Any]) -> None:
         """Override to receive every message as it is, unvalidated. By default it goes to the handler of its type."""
@@ -101,7 +111,8 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         await abroadcast(self.group_name, message)
 
     async def join(self, group: str) -> None:
-        """Receive another group's broadcasts too, until leave() or the end of the connection."""
+        """Receive another group's broadcasts too, until leave() or the end of the connection. Raises MessageError
+        beyond max_groups."""
         await self._connection.subscriptions.join(group)
 
     async def leave(self, group: str) -> None:
@@ -123,8 +134,9 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         await self._connection.send_text(text)
 
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
-        """Accept the connection; super().connect() does so."""
-        await self._connection.accept(subprotocol, headers)
+        """Check access, accept, and join the group; super().connect() does so. A connect() that needs a subprotocol or
+        headers calls this instead."""
+        await self._connection.admit(subprotocol, headers)
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection; the messages sent before arrive."""
@@ -137,3 +149,39 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
 
 def _overrides(cls: type, *names: str) -> bool:
     return any(getattr(cls, name) is not getattr(BaseWebSocketConsumer, name) for name in names)
+
+
+# What consumers of Channels may have and these may not: nothing would call or read it.
+REFUSED = {
+    "groups": "set group_name, and `await self.join(group)` further ones after super().connect()",
+    "channel_layer_alias": "the layer is the one named default",
+    **dict.fromkeys(
+        ("receive", "receive_json", "websocket_receive"),
+        "handle a message in `async def handle_<type>(self, data: SomeMessage)`, or all of them in handle_message()",
+    ),
+    "websocket_connect": "override connect()",
+    "websocket_disconnect": "override disconnect()",
+    "dispatch": "override handle_message(), or define a method for each event's type",
+    **dict.fromkeys(("send", "base_send"), "override send_text()"),
+    **dict.fromkeys(("decode_json", "encode_json"), "messages.py says what is received and sent"),
+    "__call__": "wrap the route with ASGI middleware",
+}
+
+
+def _refuse_names(cls: type) -> None:
+    for name, instead in REFUSED.items():
+        if inspect.getattr_static(cls, name) is not inspect.getattr_static(BaseWebSocketConsumer, name):
+            raise TypeError(f"{cls.__name__}.{name} has no effect here. Instead: {instead}")
+
+
+def _check_limits(cls: type[BaseWebSocketConsumer]) -> None:
+    """Raises TypeError for a limit that is no positive number."""
+    for name, default in vars(BaseWebSocketConsumer).items():
+        value = getattr(cls, name)
+        if type(default) is int and not (type(value) in (int, float) and 0 < value < float("inf")):
+            unit = "seconds" if name.endswith("_seconds") else "bytes" if "bytes" in name else "a number"
+            raise TypeError(f"{cls.__name__}.{name} is {unit}, above 0, such as {default}; not {value!r}")
+        if type(default) is bool and name == "replay" and type(value) is not bool:
+            raise TypeError(f"{cls.__name__}.{name} is True or False, not {value!r}")
+    if not isinstance(cls.group_name, str | property | None):
+        raise TypeError(f"{cls.__name__}.group_name is a string, not {cls.group_name!r}")

@@ -14,6 +14,10 @@ from pydantic_core import from_json, to_json
 from apps.common.websockets.messages import MessageError
 
 MAX_REF_LENGTH = 64  # characters
+MAX_PING_LENGTH = 64  # characters
+# About what each of these adds in memory once it is parsed: an object, a list, a value, half of a string.
+PARSED_BYTES = {"{": 192, "[": 72, ",": 40, '"': 30}
+MAX_GROWTH = 16  # times max_bytes: 64 KiB of brackets would be several MiB of lists
 MAX_SEQ_DIGITS = 15  # more than any stream reaches; int() is slow for thousands of digits
 
 Ref: TypeAlias = str | int | None
@@ -54,13 +58,21 @@ class Envelope(NamedTuple):
     content: dict[str, Any]  # the whole message
 
 
-def parse(text: str | None, max_bytes: int) -> Envelope:
-    """The message in a WebSocket text frame. Raises MessageError: too_large, invalid_json, invalid_message."""
+def check_size(text: str | None, max_bytes: int) -> str:
+    """The text of a client's WebSocket frame. Raises MessageError: too_large, or invalid_message for a binary one."""
     if text is None:
         raise MessageError("invalid_message", "binary messages are not supported; send JSON as text")
     # A character has up to four bytes: most messages need no encoding to know that they are small enough.
-    if len(text) * 4 > max_bytes and len(text.encode(errors="surrogatepass")) > max_bytes:
-        raise MessageError("too_large", f"a message may have {max_bytes} bytes")
+    if len(text) * 4 > max_bytes:
+        if len(text.encode(errors="surrogatepass")) > max_bytes:
+            raise MessageError("too_large", f"a message may have {max_bytes} bytes")
+        if sum(text.count(mark) * size for mark, size in PARSED_BYTES.items()) > max_bytes * MAX_GROWTH:
+            raise MessageError("too_large", f"a message of {len(text)} characters may not have so many values")
+    return text
+
+
+def parse(text: str) -> Envelope:
+    """The message in a text. Raises MessageError: invalid_json, invalid_message."""
     try:
         content = from_json(text, allow_inf_nan=False)
     except (ValueError, TypeError) as error:  # TypeError: half of a surrogate pair
@@ -72,6 +84,19 @@ def parse(text: str | None, max_bytes: int) -> Envelope:
         raise MessageError("invalid_message", 'a message has a "type", a string')
     is_ref = isinstance(ref, int) or (isinstance(ref, str) and len(ref) <= MAX_REF_LENGTH)
     return Envelope(type_, content.get("data", {}), ref if is_ref else None, content)
+
+
+def is_ping(text: str) -> bool:
+    """Whether the text is a ping, which is answered before the messages that wait."""
+    return len(text) <= MAX_PING_LENGTH and '"ping"' in text and parse(text).type == "ping"
+
+
+def ref_of(text: str) -> Ref:
+    """The ref of a message that is refused; None if it has none or is no message."""
+    try:
+        return parse(text).ref
+    except MessageError:
+        return None
 
 
 def encode(content: Any) -> str:

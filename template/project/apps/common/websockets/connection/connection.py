@@ -4,6 +4,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import copy_context
 from typing import Any
 
 from channels.exceptions import DenyConnection, StopConsumer
@@ -18,24 +20,32 @@ from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Envelope
+from apps.common.websockets.service import guard
 from apps.common.websockets.streams.base import StreamsUnavailable
 
 logger = logging.getLogger(__name__)
 
 NO_CODE = 1005  # RFC 6455, 7.1.5: the close frame had no code
+END_SECONDS = 12  # after a close: a server waits up to 10 s for the client's answer
 
 
 class Connection:
-    """Runs the hooks of a consumer, whose class attributes are the limits."""
+    """Runs the hooks of a consumer, whose class attributes are the limits.
+
+    All of them run in one context, a copy of the one in which the server and its middleware called the consumer.
+    """
 
     __slots__ = (
         "_dispatcher",
         "_is_accepted",
         "_is_finishing",
-        "_of_user",
+        "_peers",
         "_send",
+        "_task",
         "check_at",
         "consumer",
+        "context",
+        "end_at",
         "inbox",
         "is_closing",
         "last_message_at",
@@ -48,17 +58,20 @@ class Connection:
         now = asyncio.get_running_loop().time()
         self.consumer = consumer
         self.scope = consumer.scope
+        self.context = copy_context()
         self._send = send
+        self._task: asyncio.Task[None] | None = None
         self._is_accepted = False
         self._is_finishing = False
-        self.is_closing = False  # no further message is handled
-        self._of_user = 0
+        self.is_closing = False  # no further message is handled, no group joined
+        self._peers = 0  # connections of the same user, or of anonymous visitors at the same address
         self.last_message_at = now
         self.check_at = now + random.uniform(0, consumer.recheck_seconds)  # noqa: S311 - spreads the checks
-        self.outbox = Outbox(send, consumer.outbox_bytes, self.on_overflow)
+        self.end_at = float("inf")  # when it is ended by force
+        self.outbox = Outbox(send, consumer.outbox_bytes, self.on_overflow, self._on_failure)
         self.subscriptions = Subscriptions(self)
         self._dispatcher = dispatcher = Dispatcher(self, now)
-        self.inbox: Inbox[Envelope] = Inbox(receive, dispatcher.classify, dispatcher.handle, consumer.inbox_limit)
+        self.inbox = Inbox(receive, dispatcher.classify, dispatcher.handle, self._on_left, self._linger_seconds)
 
     @property
     def silent_seconds(self) -> float:
@@ -68,41 +81,72 @@ class Connection:
     def recheck_seconds(self) -> float:
         return self.consumer.recheck_seconds
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is received or joined: it is closing, or the client has left."""
+        return self.is_closing or self.subscriptions.is_over
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The memory of what waits, in both directions."""
+        return self.inbox.waiting_bytes + self.outbox.waiting_bytes + self.subscriptions.waiting_bytes
+
     # -----------------------------------------------------------------------------------------------------------------
     # From the first event to the last
     # -----------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve the connection until it ends."""
+        # A task of its own, since only a task can be given a context in which other tasks of the connection run, too.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=self.context)
+        await self._task
+
+    async def _run(self) -> None:
+        self.outbox.start(self.context)
         code: int = CloseCode.FAILED
         try:
-            end = await self.inbox.run()
+            end = await self.inbox.run(self.context)
             code = end.get("code") or NO_CODE
         finally:
             await self._finish(code)
 
     async def open(self) -> None:
         """Register the connection and call the consumer's connect()."""
+        name = type(self.consumer).__name__
         try:
             # Registered before the access check, so that a logout in between closes it.
-            self._of_user = await get_registry().add(self)
+            self._peers = await get_registry().add(self)
             await self.consumer.connect()
+            if self.is_over:
+                return
+            if not self._is_accepted:
+                raise RuntimeError("connect() ended without `await super().connect()`")
+            if (group := self.consumer.group_name) and group not in self.subscriptions:
+                raise RuntimeError("group_name was set too late; set it before `await super().connect()`")
         except (DenyConnection, StopConsumer):
             await self.close()
         except StreamsUnavailable as error:
-            logger.error("%s: %s", type(self.consumer).__name__, error)
+            logger.error("%s: %s", name, error)
             await self._fail(CloseCode.TRY_LATER)
-        except Exception:
-            logger.exception("%s.connect() failed", type(self.consumer).__name__)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            logger.exception("%s.connect() failed", name)
             await self._fail(CloseCode.FAILED)
 
-    async def admit(self) -> None:
-        """Check access, accept, follow the consumer's group, and send the welcome with the missed broadcasts."""
-        refused = await self._refusal()
-        await self.accept()  # also to refuse: a page cannot read why a handshake failed
-        if refused:
-            await self.close(refused)
+    async def admit(self, subprotocol: str | None = None, headers: Any = None) -> None:
+        """Check access, accept, follow the consumer's group, and send the welcome with the missed broadcasts. The one
+        way in: raises StopConsumer, so that nothing more of connect() runs, for whom it refuses."""
+        if self._is_accepted:
             return
+        refused = await self._refusal()
+        if self.is_over:
+            raise StopConsumer  # the client left meanwhile
+        await self._accept(subprotocol, headers)  # also to refuse: a page cannot read why a handshake failed
+        if refused:
+            count("refused_connections")
+            await self.close(refused)
+            raise StopConsumer
         position, recovered = UNKNOWN_POSITION, None
         if self.consumer.group_name:
             query = self.scope["query_string"]
@@ -113,23 +157,36 @@ class Connection:
     async def _fail(self, code: CloseCode) -> None:
         await self.subscriptions.leave_all()
         if not self._is_accepted:
-            await self.accept()
+            await self._accept()
         await self.close(code)
+
+    def _linger_seconds(self) -> float:
+        return self.consumer.linger_seconds
+
+    def _on_left(self) -> None:
+        """The client has left while a handler runs, which nothing ends but linger_seconds."""
+        self.end_at = float("inf")
+        self.subscriptions.stop()
+        self.outbox.discard()
+        get_registry().spawn(self._leave(), self.context)
+
+    async def _leave(self) -> None:
+        with guard("A connection's end"):
+            await get_registry().remove(self)
+        await self.subscriptions.leave_all()
 
     async def _finish(self, code: int) -> None:
         try:
-            await get_registry().remove(self)
-            await self.subscriptions.close()
+            self.is_closing = True
+            await self._leave()
+            await self.subscriptions.close(self.consumer.linger_seconds)
         finally:
             await self._disconnect(code)
 
     async def _disconnect(self, code: int) -> None:
         try:
-            await self.consumer.disconnect(code)
-        except StopConsumer:
-            pass
-        except Exception:
-            logger.exception("%s.disconnect() failed", type(self.consumer).__name__)
+            with guard(f"{type(self.consumer).__name__}.disconnect()"), suppress(StopConsumer):
+                await self.consumer.disconnect(code)
         finally:
             self.outbox.discard()
 
@@ -140,23 +197,24 @@ class Connection:
     async def _refusal(self) -> CloseCode | None:
         if not await self.consumer.is_allowed():
             return CloseCode.NOT_ALLOWED if self.scope["user"].is_authenticated else CloseCode.NOT_SIGNED_IN
-        return CloseCode.TOO_FAST if self._of_user > self.consumer.max_connections else None
+        limits = self.consumer
+        limit = limits.max_connections if self.scope["user"].is_authenticated else limits.max_connections_per_address
+        return CloseCode.TOO_FAST if self._peers > limit else None
 
     async def recheck(self, user: AbstractBaseUser | AnonymousUser) -> None:
-        """Check access again, for the user as of now. Called by the registry."""
+        """Check access again, for the user as of now. Called by the registry, in the connection's context."""
         if self.scope["user"].is_authenticated and not user.is_authenticated:
             # Also for a public consumer: messages for the user must not reach the next visitor. The client reconnects;
             # after a password change it has a new session, of which this connection knows nothing.
             await self.close(CloseCode.SIGNED_OUT)
             return
         self.scope["user"] = user
-        try:
+        is_allowed = None
+        with guard(f"{type(self.consumer).__name__}.is_allowed()"):
             is_allowed = await self.consumer.is_allowed()
-        except Exception:
-            logger.exception("%s.is_allowed() failed", type(self.consumer).__name__)
+        if is_allowed is None:
             await self.close(CloseCode.FAILED)  # the client reconnects, and access is checked again
-            return
-        if not is_allowed:
+        elif not is_allowed:
             await self.close(CloseCode.NOT_ALLOWED if user.is_authenticated else CloseCode.NOT_SIGNED_IN)
 
     async def call_handler(self, envelope: Envelope) -> None:
@@ -167,15 +225,14 @@ class Connection:
     # To the client
     # -----------------------------------------------------------------------------------------------------------------
 
-    async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
-        """Accept the connection."""
+    async def _accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
         event: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         await self.send(event if headers is None else {**event, "headers": list(headers)})
         self._is_accepted = True
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection after the messages that were sent before; a client that does not read is dropped."""
-        self.is_closing = True
+        self._begin_closing()
         # Daphne accepts no subclass of int.
         event = {"type": "websocket.close", **({} if code is None else {"code": int(code)})}
         try:
@@ -183,6 +240,17 @@ class Connection:
                 await self.send({**event, "reason": reason} if reason else event)
         except TimeoutError:
             self.abort()
+
+    def _begin_closing(self) -> None:
+        """From here on nothing is received or joined; a client that ignores the close is dropped in the end."""
+        if self.is_closing:
+            return
+        self.is_closing = True
+        self.subscriptions.stop()
+        self.inbox.clear()
+        loop = asyncio.get_running_loop()
+        self.end_at = loop.time() + END_SECONDS
+        loop.call_later(END_SECONDS, _abort, self._send, context=self.context)
 
     async def send(self, event: dict[str, Any]) -> None:
         """Send an ASGI event. Waits while the client is too slow."""
@@ -203,18 +271,25 @@ class Connection:
     def on_overflow(self) -> None:
         """Close a client that is too slow: queued messages are dropped, and replayed after it reconnects."""
         self.outbox.discard()
+        self._begin_closing()
         self._in_background(self._close_slow_client())
 
     def close_in_background(self, code: CloseCode) -> None:
         """Close the connection without waiting, once."""
         self._in_background(self.close(code))
 
+    def _on_failure(self) -> None:
+        """The server cannot send to the client, for whatever reason: nobody must take it for a member any more."""
+        self._begin_closing()
+        self.abort()
+        get_registry().spawn(self._leave(), self.context)
+
     def _in_background(self, ending: Coroutine[Any, Any, None]) -> None:
         if self._is_finishing:
             ending.close()
             return
         self._is_finishing = True
-        get_registry().spawn(ending)
+        get_registry().spawn(ending, self.context)
 
     async def _close_slow_client(self) -> None:
         count("slow_closes")
@@ -227,8 +302,19 @@ class Connection:
             self.abort()
 
     def abort(self) -> None:
-        """Drop the connection. ASGI cannot; uvicorn's `send` belongs to an object that has its transport."""
+        """Drop the connection."""
         self.outbox.discard()
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if transport:
-            transport.abort()
+        _abort(self._send)
+
+    def end(self) -> None:
+        """Cancel a connection that a close did not end. Called by the registry."""
+        self.abort()
+        if self._task:
+            self._task.cancel()
+
+
+def _abort(send: Send) -> None:
+    # ASGI cannot do it; uvicorn's `send` belongs to an object that has its transport.
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport:
+        transport.abort()

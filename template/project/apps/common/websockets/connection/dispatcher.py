@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from secrets import token_hex
 from typing import Any
 
@@ -15,27 +16,27 @@ from apps.common.websockets.messages import MessageError
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import CloseCode, Envelope, Ref
+from apps.common.websockets.service import is_cancelled
 
 logger = logging.getLogger(__name__)
 
-CONNECT = Envelope("", None, None, {})  # stands in the inbox for the connection's opening
+CONNECT = "websocket.connect"  # this very object stands in the inbox for the connection's opening
 
 
 class Dispatcher:
     """Takes the messages of one connection. The connection survives every one of them."""
 
-    __slots__ = ("_bucket", "_clock", "_connection", "_consumer", "_keeps_contract", "_max_bytes")
+    __slots__ = ("_bucket", "_clock", "_connection", "_consumer", "_keeps_contract")
 
     def __init__(self, connection: Link, now: float) -> None:
         consumer = connection.consumer
         self._connection = connection
         self._consumer = consumer
         self._clock = asyncio.get_running_loop().time
-        self._max_bytes = consumer.max_bytes
         self._keeps_contract = consumer.keeps_contract
         self._bucket = TokenBucket(consumer.rate_per_second, consumer.burst, now)
 
-    def classify(self, event: Any) -> Envelope | None:
+    def classify(self, event: Any) -> str | None:
         """The message to handle in its turn; None if it was refused, or answered at once. Sees every event at once."""
         connection = self._connection
         if event["type"] == "websocket.connect":
@@ -43,59 +44,76 @@ class Dispatcher:
         connection.last_message_at = now = self._clock()
         wait = self._bucket.take(now)
         try:
-            envelope = protocol.parse(event.get("text"), self._max_bytes)
+            text = protocol.check_size(event.get("text"), self._consumer.max_bytes)
+            if wait:
+                self._slow_down(wait, protocol.ref_of(text))
+            elif protocol.is_ping(text):
+                connection.write(protocol.PONG)
+            elif self._is_full(text):
+                error = MessageError("overloaded", "too many messages wait to be handled", 1)
+                self._refuse(error, protocol.ref_of(text))
+            else:
+                return text
         except MessageError as error:
             self._refuse(error) if not wait else self._slow_down(wait)
-            return None
-        if wait:
-            self._slow_down(wait, envelope.ref)
-        elif envelope.type == "ping":
-            connection.write(protocol.PONG)
-        elif connection.inbox.is_full:
-            self._refuse(MessageError("overloaded", "too many messages wait to be handled", 1), envelope.ref)
-        else:
-            return envelope
         return None
 
-    async def handle(self, envelope: Envelope) -> None:
+    def _is_full(self, text: str) -> bool:
+        inbox, consumer = self._connection.inbox, self._consumer
+        return inbox.waiting >= consumer.inbox_limit or inbox.waiting_bytes + len(text) > consumer.inbox_bytes
+
+    async def handle(self, text: str) -> None:
         """Open the connection, or handle a message; whatever the handler raises, the client gets an error."""
-        if envelope is CONNECT:
+        if text is CONNECT:
             await self._connection.open()
             return
         if self._connection.is_closing:
             return  # a server may deliver messages of a client that was refused or signed out
         try:
-            if self._keeps_contract:
-                await self.call_handler(envelope)
-            else:
-                await self._consumer.handle_message(envelope.content)
+            envelope = protocol.parse(text)
         except MessageError as error:
-            self._refuse(error, envelope.ref)
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) and task.cancelling():
+            self._refuse(error)
+            return
+        type_, ref = envelope.type, envelope.ref
+        try:
+            handling = self._handling(envelope)
+            del text, envelope  # a handler may take long: only what it is given stays in memory
+            await handling
+        except MessageError as error:
+            self._refuse(error, ref)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit too: no message ends the process
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise  # the connection ends
-            self._report(envelope, error)  # the handler awaited something that was cancelled
-        except Exception as error:
-            self._report(envelope, error)
+            self._report(type_, ref, error)
             if isinstance(error, DatabaseError):
                 await get_registry().close_old_connections()
 
+    def _handling(self, envelope: Envelope) -> Awaitable[None]:
+        if self._keeps_contract:
+            return self.call_handler(envelope)
+        return self._consumer.handle_message(envelope.content)
+
     async def call_handler(self, envelope: Envelope) -> None:
         """Validate a message's data, call the handler of its type, and send the answer. Raises MessageError."""
+        type_, raw, ref, _ = envelope
+        del envelope
         handlers = self._consumer.handlers
-        handler = handlers.get(envelope.type)
+        handler = handlers.get(type_)
         if handler is None:
             known = ", ".join(sorted(handlers)) or "none"
-            raise MessageError("unknown_type", f"{envelope.type[:64]!r} is unknown here; known are: {known}")
+            raise MessageError("unknown_type", f"{type_[:64]!r} is unknown here; known are: {known}")
         try:
-            data = handler.validate(envelope.data)
+            data = handler.validate(raw)
         except ValidationError as error:
             raise MessageError("invalid_message", protocol.explain(error)) from error
+        del raw, _
         answer = await handler.function(self._consumer, data)
         if answer is not None:
-            await self._consumer.send_text(answer.encode(envelope.ref))
-        elif envelope.ref is not None:
-            await self._consumer.send_text(protocol.acknowledgement(envelope.type, envelope.ref))
+            await self._consumer.send_text(answer.encode(ref))
+        elif ref is not None:
+            await self._consumer.send_text(protocol.acknowledgement(type_, ref))
 
     def _slow_down(self, wait: float, ref: Ref = None) -> None:
         if self._bucket.is_flooded:
@@ -108,8 +126,8 @@ class Dispatcher:
         count("refused_messages")
         self._connection.write(protocol.error_message(error, ref))
 
-    def _report(self, envelope: Envelope, error: BaseException) -> None:
+    def _report(self, type_: str, ref: Ref, error: BaseException) -> None:
         incident = token_hex(4)
         name = type(self._consumer).__name__
-        logger.error("%s failed to handle %r (incident %s)", name, envelope.type, incident, exc_info=error)
-        self._refuse(MessageError("internal_error", f"something went wrong (incident {incident})"), envelope.ref)
+        logger.error("%s failed to handle %.64r (incident %s)", name, type_, incident, exc_info=error)
+        self._refuse(MessageError("internal_error", f"something went wrong (incident {incident})"), ref)

@@ -31,6 +31,17 @@ def find_handlers(consumer: type) -> dict[str, Handler]:
     return {handler.message.message_type: handler for handler in found if handler}
 
 
+def find_events(consumer: type, base: type) -> frozenset[str]:
+    """The methods that an event of the channel layer can reach: `broadcast_message`, and each public
+    `async def name(self, event)` that is neither the base class's nor a message's handler."""
+    names = {name for name in dir(consumer) if not name.startswith(("_", PREFIX)) and name not in dir(base)}
+    return frozenset({"broadcast_message"}.union(name for name in names if _takes_event(getattr(consumer, name))))
+
+
+def _takes_event(method: object) -> bool:
+    return inspect.iscoroutinefunction(method) and len(inspect.signature(method).parameters) == 2  # self, event
+
+
 def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
     message = _annotation(function)
     if message is None:
@@ -40,6 +51,8 @@ def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
         raise TypeError(f"{where}: {message.__name__} is abstract and has no type; annotate it with a subclass")
     if name != PREFIX + message.message_type:
         raise TypeError(f"{where} must be called {PREFIX}{message.message_type}, after its message's type")
+    if message.message_type.startswith("_"):
+        raise TypeError(f"{where}: a message that clients send has a public name; rename it, or make it abstract")
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"{where} must be an `async def`")
     return Handler(function, message, message.__pydantic_validator__.validate_python)

@@ -1,11 +1,12 @@
 """The protocols (types) that the parts of a connection require of the consumer and of the connection itself."""
 
+from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
 from apps.common.websockets.connection.handlers import Handler
 from apps.common.websockets.connection.inbox import Inbox
 from apps.common.websockets.connection.outbox import Outbox
-from apps.common.websockets.protocol import CloseCode, Envelope
+from apps.common.websockets.protocol import CloseCode
 
 
 class Consumer(Protocol):
@@ -16,15 +17,20 @@ class Consumer(Protocol):
     rate_per_second: int
     burst: int
     inbox_limit: int
+    inbox_bytes: int
     outbox_bytes: int
+    max_groups: int
     heartbeat_seconds: int
     silent_seconds: int
     recheck_seconds: int
     close_seconds: int
+    linger_seconds: int
     max_connections: int
+    max_connections_per_address: int
     replay: bool
     group_name: str | None
     handlers: ClassVar[dict[str, Handler]]
+    event_methods: ClassVar[frozenset[str]]
     keeps_contract: ClassVar[bool]
     filters_broadcasts: ClassVar[bool]
 
@@ -43,7 +49,8 @@ class Link(Protocol):
     """Connection, as its dispatcher and its subscriptions see it."""
 
     consumer: Consumer
-    inbox: Inbox[Envelope]
+    context: Context
+    inbox: Inbox
     outbox: Outbox
     is_closing: bool
     last_message_at: float

@@ -1,11 +1,16 @@
 """The messages that a connection sends, in order."""
 
 import asyncio
+import inspect
 import logging
+import sys
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context
 from typing import Any
+
+from apps.common.websockets.process.registry import get_registry
 
 logger = logging.getLogger(__name__)
 
@@ -21,19 +26,41 @@ class Outbox:
     them as the client catches up: the writer, which may serve a thousand others, never waits. Stepping a coroutine
     costs about a tenth of making a task.
 
-    on_overflow: called when more bytes wait than the limit, or when the server fails to send a waiting message.
+    context, task: the connection's. `send` runs in this context, whoever writes: a middleware may have wrapped it.
+    on_overflow: called when more bytes wait than the limit. on_failure: called when the server fails to send.
     """
 
-    __slots__ = ("_closed", "_limit_bytes", "_on_overflow", "_send", "_task", "_waiting", "_waiting_bytes")
+    __slots__ = (
+        "_closed",
+        "_context",
+        "_limit_bytes",
+        "_on_failure",
+        "_on_overflow",
+        "_owner",
+        "_send",
+        "_task",
+        "_waiting",
+        "waiting_bytes",
+    )
 
-    def __init__(self, send: Send, limit_bytes: int, on_overflow: Callable[[], None]) -> None:
+    def __init__(
+        self, send: Send, limit_bytes: int, on_overflow: Callable[[], None], on_failure: Callable[[], None]
+    ) -> None:
         self._send = send
         self._limit_bytes = limit_bytes
         self._on_overflow = on_overflow
+        self._on_failure = on_failure
+        self._context: Context | None = None
+        self._owner: asyncio.Task[Any] | None = None
         self._waiting: deque[dict[str, Any]] | None = None  # made for the few connections that need one
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+
+    def start(self, context: Context) -> None:
+        """Send in this context, which is that of the running task."""
+        self._context = context
+        self._owner = asyncio.current_task()
 
     def write(self, message: dict[str, Any]) -> None:
         """Send now, or after the waiting messages. After a close, nothing is sent."""
@@ -59,6 +86,7 @@ class Outbox:
         """Drop the waiting messages, and send nothing from now on."""
         self._closed = True
         self._waiting = None
+        self.waiting_bytes = 0
         if self._task:
             self._task.cancel()
 
@@ -66,23 +94,41 @@ class Outbox:
         sending = self._send(message)
         # Some servers return another awaitable. The first test is the quick one.
         if type(sending) is not types.CoroutineType and not isinstance(sending, Coroutine):
-            self._task = asyncio.create_task(self._drain(sending))
+            self._start_task(sending)
             return
         try:
-            pending = sending.send(None)
+            pending = self._step(sending)
         except StopIteration:
             return
         except OSError:
             self._closed = True  # the peer has gone; a disconnect event follows
             return
-        self._task = asyncio.create_task(self._drain(_resume(sending, pending)))
+        except Exception:
+            self._fail()
+            raise
+        self._start_task(_resume(sending, pending))
+
+    def _step(self, sending: Coroutine[Any, Any, None]) -> Any:
+        if self._context is None or asyncio.current_task() is self._owner:
+            return sending.send(None)
+        try:
+            return self._context.run(sending.send, None)
+        except RuntimeError:
+            if inspect.getcoroutinestate(sending) != inspect.CORO_CREATED:
+                raise
+            return sending.send(None)  # another task of the connection, which is in its context already
+
+    def _start_task(self, sending: Awaitable[None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._drain(sending), context=self._context)
 
     def _enqueue(self, message: dict[str, Any]) -> None:
         if self._waiting is None:
             self._waiting = deque()
+        size = _size(message)
         self._waiting.append(message)
-        self._waiting_bytes += _size(message)
-        if self._waiting_bytes > self._limit_bytes:
+        self.waiting_bytes += size
+        get_registry().note_waiting(size)
+        if self.waiting_bytes > self._limit_bytes:
             self._on_overflow()
 
     async def _drain(self, first: Awaitable[None]) -> None:
@@ -90,19 +136,24 @@ class Outbox:
             await first
             while self._waiting:
                 message = self._waiting.popleft()
-                self._waiting_bytes -= _size(message)
+                self.waiting_bytes -= _size(message)
                 await self._send(message)
         except OSError:
             self._closed = True
         except Exception:
             logger.exception("The server failed to send")
-            self._on_overflow()
+            self._fail()
         finally:
             self._task = None
 
+    def _fail(self) -> None:
+        # Whatever it is, the server may never send again, nor say that the peer has gone.
+        self._closed = True
+        self._on_failure()
+
 
 def _size(message: dict[str, Any]) -> int:
-    return len(message.get("text") or message.get("bytes") or "") + OVERHEAD_BYTES
+    return sys.getsizeof(message.get("text") or message.get("bytes") or "") + OVERHEAD_BYTES
 
 
 @types.coroutine

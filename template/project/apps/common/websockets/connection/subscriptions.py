@@ -1,25 +1,39 @@
 """The groups that a connection follows, and the way of their events to the client."""
 
 import logging
+from functools import lru_cache
 
 from apps.common.websockets.connection.interfaces import Link
+from apps.common.websockets.messages import MessageError
 from apps.common.websockets.process.events import Event, NumberedEvent
 from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.task_queue import TaskQueue
 from apps.common.websockets.protocol import UNKNOWN_POSITION, Position, parse_position
+from apps.common.websockets.service import guard
 from apps.common.websockets.streams import get_streams
-from apps.common.websockets.streams.base import MAX_MESSAGES
+from apps.common.websockets.streams.base import MAX_MESSAGES, MAX_REPLAY_BYTES
 
 logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 2 * MAX_MESSAGES  # that wait for one consumer's event handlers: a whole replay, and those of meanwhile
+MAX_EVENT_BYTES = 2 * MAX_REPLAY_BYTES  # of them
 
 
 class Subscriptions:
     """The groups of a connection. It receives each broadcast of the followed stream once, in order."""
 
-    __slots__ = ("_connection", "_events", "_filters", "_followed", "_groups", "_held", "_outbox", "_position")
+    __slots__ = (
+        "_connection",
+        "_events",
+        "_filters",
+        "_followed",
+        "_groups",
+        "_held",
+        "_outbox",
+        "_position",
+        "is_over",
+    )
 
     def __init__(self, connection: Link) -> None:
         self._connection = connection
@@ -29,12 +43,32 @@ class Subscriptions:
         self._followed = ""  # the group whose stream is followed
         self._position = UNKNOWN_POSITION  # of the last numbered broadcast that the client was sent
         self._held: list[tuple[str, Event]] | None = None  # live events, until the replay is sent
+        self.is_over = False  # nothing is joined or delivered any more
         self._events: TaskQueue[Event] | None = None  # made for the connections whose events have a handler
 
+    def __contains__(self, group: str) -> bool:
+        return group in self._groups
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the consumer's event handlers."""
+        return self._events.waiting_bytes if self._events else 0
+
     async def join(self, group: str) -> None:
-        """Receive a group's events, without its stream's numbers."""
+        """Receive a group's events, without its stream's numbers. Without effect once the connection is closing."""
+        await self._join(group)
+
+    async def _join(self, group: str) -> Position:
+        if self.is_over:
+            return UNKNOWN_POSITION
+        limit = self._connection.consumer.max_groups
+        if group not in self._groups and len(self._groups) >= limit:
+            raise MessageError("too_many_groups", f"a connection may be in {limit} groups")
         self._groups[group] = None
-        await get_hub().join(group, self)
+        position = await get_hub().join(group, self)
+        if self.is_over:  # the client left meanwhile
+            await get_hub().leave(group, self)
+        return position
 
     async def leave(self, group: str) -> None:
         """Undo join()."""
@@ -48,8 +82,7 @@ class Subscriptions:
         they are complete; None for a client without a position.
         """
         self._held = []
-        self._groups[group] = None
-        position = self._position = await get_hub().join(group, self)
+        position = self._position = await self._join(group)
         if not self._connection.consumer.replay:
             return position, None
         self._followed = group
@@ -76,8 +109,12 @@ class Subscriptions:
 
     def deliver(self, group: str, event: Event) -> None:
         """Take an event of a group, without waiting. Called by the hub."""
+        if self.is_over:
+            return
         if self._held is not None:
             self._held.append((group, event))
+            if len(self._held) > MAX_EVENTS:
+                self._connection.on_overflow()
         elif group == self._followed and event.position:
             self._deliver_numbered(event, event.position)
         elif not event.is_resync:
@@ -95,9 +132,12 @@ class Subscriptions:
         if is_unfiltered and (self._events is None or self._events.is_idle):
             self._outbox.write(event.message)
             return
+        if event.kind not in self._connection.consumer.event_methods and not event.is_resync:
+            _refuse(type(self._connection.consumer).__name__, event.kind)
+            return
         if self._events is None:
-            self._events = TaskQueue(self._handle, MAX_EVENTS)
-        if not self._events.put(event):
+            self._events = TaskQueue(self._handle, MAX_EVENTS, MAX_EVENT_BYTES, self._connection.context)
+        if not self._events.put(event, len(event.text) if event.is_broadcast else 0):
             self._connection.on_overflow()
 
     async def _handle(self, event: Event) -> None:
@@ -105,25 +145,28 @@ class Subscriptions:
         if event.is_resync:
             await consumer.send_text(event.text)
             return
-        try:
-            handler = getattr(consumer, event.kind, None)
-            if handler is None:
-                raise ValueError(f"{type(consumer).__name__} has no method {event.kind} for an event of that type")
-            await handler(event.content)
-        except Exception:
-            logger.exception("%s failed to handle the event %r", type(consumer).__name__, event.kind)
+        with guard(f"{type(consumer).__name__}.{event.kind}()"):
+            await getattr(consumer, event.kind)(event.content)
+
+    def stop(self) -> None:
+        """Deliver nothing more. The groups are left by leave_all()."""
+        self.is_over = True
+        self._held = None
 
     async def leave_all(self) -> None:
-        """Leave every group: nothing more is delivered."""
-        self._held = None
+        """Leave every group."""
+        self.stop()
         for group in list(self._groups):
-            try:
+            with guard(f"Leaving {group}"):
                 await self.leave(group)
-            except Exception:
-                logger.exception("%s failed to leave %s", type(self._connection.consumer).__name__, group)
 
-    async def close(self) -> None:
-        """Leave every group, and end the handling of events."""
-        if self._events:
-            await self._events.close()
+    async def close(self, grace_seconds: float) -> None:
+        """Leave every group, and end the handling of events: the one in progress may take these seconds."""
         await self.leave_all()
+        if self._events:
+            await self._events.close(grace_seconds)
+
+
+@lru_cache(maxsize=256)  # says it once for each
+def _refuse(consumer: str, kind: str) -> None:
+    logger.error("Refused an event: %s declares no public `async def %.64s(self, event)`", consumer, kind)

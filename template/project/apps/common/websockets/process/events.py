@@ -16,17 +16,22 @@ class Event:
     kind: str  # the consumer's method that handles it
     is_broadcast: bool  # whether a consumer that filters nothing sends it on unchanged
     is_resync = False
+    text: str  # of a broadcast or a resync, as JSON
     position: Position | None = None  # a broadcast's place in the group's stream
 
     def __init__(self, content: dict[str, Any]) -> None:
+        """content: as given to group_send(). Raises TypeError for what is no event."""
+        type_ = content.get("type") if isinstance(content, dict) else None
+        if not isinstance(type_, str):
+            raise TypeError(f'an event is a dictionary with a "type", a string, not {content!r:.200}')
         self.content = content
-        self.kind = content["type"].replace(".", "_")  # as Channels does
+        self.kind = type_.replace(".", "_")  # as Channels does
         self.is_broadcast = self.kind == "broadcast_message"
-
-    @cached_property
-    def text(self) -> str:
-        """The message of a broadcast, encoded once for all."""
-        return protocol.encode(self.content["data"])
+        if self.is_broadcast:
+            try:
+                self.text = protocol.encode(content["data"])  # once for all members
+            except (KeyError, TypeError, ValueError):
+                self.is_broadcast = False  # only a method that is overridden can send it
 
     @cached_property
     def message(self) -> dict[str, Any]:

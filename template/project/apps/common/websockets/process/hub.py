@@ -7,6 +7,7 @@ by its number and read from the stream once for all members; if it is gone, ever
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
@@ -17,6 +18,7 @@ from apps.common.websockets.process.events import Event, NumberedEvent, Resync
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.task_queue import TaskQueue
 from apps.common.websockets.protocol import UNKNOWN_POSITION, Position
+from apps.common.websockets.service import Service
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import Broadcast, StreamsUnavailable
 
@@ -26,6 +28,7 @@ MEMBERS_AT_ONCE = 512  # before other tasks run
 JOIN_SECONDS = 5.0
 RETRY_SECONDS = 0.25
 MAX_WAITING = 10_000  # broadcasts of one group that the process has not delivered yet
+MAX_WAITING_BYTES = 16 * 1024 * 1024  # of them
 
 
 class Member(Protocol):
@@ -85,7 +88,8 @@ class Hub:
     async def _open(self, group: "_Group") -> None:
         try:
             async with asyncio.timeout(JOIN_SECONDS):
-                await group.open()
+                # Serves all members, and so inherits nothing from the one that came first.
+                await asyncio.get_running_loop().create_task(group.open(), context=Context())
         except (RedisError, OSError, TimeoutError, StreamsUnavailable) as error:
             group.failure = str(error) or type(error).__name__
             raise StreamsUnavailable(group.failure) from error
@@ -110,17 +114,20 @@ class _Group:
         self.position = UNKNOWN_POSITION
         self.is_open = False
         self.failure = ""  # why it could not be opened
-        self._work: TaskQueue[Event | Broadcast | None] = TaskQueue(self._take, MAX_WAITING)
-        self._pump: asyncio.Task[None] | None = None
+        self._work: TaskQueue[Event | Broadcast | None] = TaskQueue(
+            self._take, MAX_WAITING, MAX_WAITING_BYTES, Context()
+        )
+        self._pump = Service("The receiving of a group's events", self._receive)
+        self._layer: Any = None
         self._channel = ""
         self._has_gap = False
         self._opened = asyncio.Event()
 
     async def open(self) -> None:
-        layer = get_channel_layer()
-        self._channel = await layer.new_channel("hub")
-        self._pump = asyncio.create_task(self._receive(layer), name=f"hub: {self.name}")
-        await layer.group_add(self.name, self._channel)
+        self._layer = get_channel_layer()
+        self._channel = await self._layer.new_channel("hub")
+        self._pump.start()
+        await self._layer.group_add(self.name, self._channel)
         await get_streams().subscribe(self.name, self._put, lambda: self.position)
         # After the subscription: a broadcast published in between is received, and known by its number.
         self.position = await get_streams().atop(self.name)
@@ -131,27 +138,32 @@ class _Group:
         self.is_open = False
         await self._work.close()
         await get_streams().unsubscribe(self.name)
-        if self._pump:
-            self._pump.cancel()
-            await asyncio.wait([self._pump])
+        if pump := self._pump.stop():
+            await asyncio.wait([pump])
+        if self._channel:
             await self._leave_channel_layer()
 
     async def _leave_channel_layer(self) -> None:
         try:
-            await get_channel_layer().group_discard(self.name, self._channel)
+            await self._layer.group_discard(self.name, self._channel)
         except (RedisError, OSError):
             logger.debug("The channel layer is unavailable", exc_info=True)
 
-    async def _receive(self, layer: Any) -> None:
+    async def _receive(self) -> None:
         while True:
             try:
-                self._put(Event(await layer.receive(self._channel)))
+                content = await self._layer.receive(self._channel)
             except Exception:
-                logger.exception("An event of %s could not be read", self.name)
+                logger.exception("An event of %s could not be received", self.name)
                 await asyncio.sleep(1)  # back off before retrying
+                continue
+            try:
+                self._put(Event(content))
+            except TypeError as error:
+                logger.error("Refused an event of %s: %s", self.name, error)
 
     def _put(self, item: Event | Broadcast | None) -> None:
-        if not self._work.put(item):
+        if not self._work.put(item, len(item.body) if isinstance(item, Broadcast) else 0):
             logger.error("%s: more than %s broadcasts wait", self.name, MAX_WAITING)
             self._has_gap = True
 

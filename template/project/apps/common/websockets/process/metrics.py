@@ -3,6 +3,8 @@
 import os
 from collections import Counter
 
+from apps.common.websockets.service import restarts
+
 # Every counter with its meaning. Another name raises KeyError.
 MEANINGS = {
     "sent": "broadcasts given to connections",
@@ -12,6 +14,8 @@ MEANINGS = {
     "resyncs": "groups whose clients got a resync, because broadcasts were lost",
     "slow_closes": "connections that were closed because the client was too slow",
     "failed_broadcasts": "broadcasts that failed because the stream store was unavailable",
+    "refused_connections": "connections that were refused: not allowed, or too many",
+    "shed_connections": "connections that were closed because too much waited in this process",
     "refused_messages": "client messages that were answered with an error",
 }
 
@@ -44,4 +48,7 @@ def prometheus(members: dict[str, int], connections: int) -> str:
     for name, number in counts().items():
         metric = f"websockets_{name}_total"
         lines += [f"# HELP {metric} {MEANINGS[name]}", f"# TYPE {metric} counter", f"{metric}{{{pid}}} {number}"]
+    lines += ["# HELP websockets_restarts_total tasks that had ended and were restarted"]
+    lines += ["# TYPE websockets_restarts_total counter"]
+    lines += [f'websockets_restarts_total{{{pid},task="{name}"}} {number}' for name, number in sorted(restarts.items())]
     return "\n".join(lines) + "\n"

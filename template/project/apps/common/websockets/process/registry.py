@@ -12,18 +12,22 @@ from socket import gethostname
 from typing import Any, Protocol
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import close_old_connections
 
 from apps.common.websockets import protocol
 from apps.common.websockets.access.identity import Identity, identify, load_users
 from apps.common.websockets.event_loop import of_all_loops, of_running_loop
+from apps.common.websockets.process.metrics import count
 from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.service import Service, guard
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import Command
 
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 1.0
+WAITING_BYTES = 64 * 1024 * 1024  # of all connections, where the settings have no WEBSOCKET_WAITING_BYTES
 
 
 class Registered(Protocol):
@@ -32,6 +36,12 @@ class Registered(Protocol):
     scope: Any
     last_message_at: float  # loop time of the client's last message
     check_at: float  # loop time of the next access check
+
+    end_at: float  # loop time after which a close has failed
+    context: Context
+
+    @property
+    def waiting_bytes(self) -> int: ...
 
     @property
     def recheck_seconds(self) -> float: ...
@@ -45,6 +55,10 @@ class Registered(Protocol):
 
     def write(self, text: str) -> None: ...
 
+    def on_overflow(self) -> None: ...
+
+    def end(self) -> None: ...
+
 
 class Registry:
     """The connections of one event loop."""
@@ -53,7 +67,9 @@ class Registry:
         self.connections: dict[Registered, Identity] = {}  # with their keys in the two below
         self._by_user: dict[str, set[Registered]] = {}
         self._by_session: dict[str, set[Registered]] = {}
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._by_address: dict[str, set[Registered]] = {}  # of anonymous visitors
+        self._housekeeper = Service("The housekeeping of connections", self._keep_house)
+        self._waited_bytes = 0  # since the last look at what waits
         self._is_subscribed = False  # to the commands of other processes
         self._subscribing: asyncio.Task[None] | None = None
         self._is_permanent = False
@@ -66,16 +82,19 @@ class Registry:
         await _logged(self._subscribe())
 
     async def add(self, connection: Registered) -> int:
-        """Register a connection. Returns how many its user has in this event loop; 0 for an anonymous visitor."""
+        """Register a connection. Returns how many its user has in this event loop, or, for an anonymous visitor, how
+        many such visitors have at its address; 0 where a server knows no address."""
         self.connections[connection] = identity = identify(connection.scope)
-        of_user = self._by_user.setdefault(identity.user_id, set())
-        of_user.add(connection)
+        peers = self._by_user.setdefault(identity.user_id, set())
+        peers.add(connection)
         self._by_session.setdefault(identity.session_key, set()).add(connection)
-        if self._housekeeper is None:
-            self._housekeeper = asyncio.create_task(self._keep_house(), name="websocket housekeeping")
+        if not identity.user_id:
+            peers = self._by_address.setdefault(_address(connection.scope), set())
+            peers.add(connection)
+        self._housekeeper.start()
         if not self._is_subscribed:
             await self._subscribe()
-        return len(of_user) if identity.user_id else 0
+        return len(peers) if identity.user_id or _address(connection.scope) else 0
 
     async def remove(self, connection: Registered) -> None:
         """Unregister a connection; without effect on one that is not registered."""
@@ -84,15 +103,17 @@ class Registry:
         identity = self.connections.pop(connection)
         _discard(self._by_user, identity.user_id, connection)
         _discard(self._by_session, identity.session_key, connection)
-        if not self.connections and self._housekeeper:
-            self._housekeeper.cancel()
-            self._housekeeper = None
+        if not identity.user_id:
+            _discard(self._by_address, _address(connection.scope), connection)
+        if not self.connections:
+            self._housekeeper.stop()
             await _logged(self._unsubscribe())
 
     async def close(self) -> None:
-        """End the periodic task: the event loop is about to end."""
-        if self._housekeeper:
-            self._housekeeper.cancel()
+        """End every task: the event loop is about to end."""
+        self._housekeeper.stop()
+        for task in self._tasks:
+            task.cancel()
 
     def of_user(self, user_id: str) -> list[Registered]:
         """A user's connections, by the primary key as a string."""
@@ -104,16 +125,16 @@ class Registry:
         if session_key := command.get("sign_out"):
             self._close(self._by_session.get(session_key, ()), CloseCode.SIGNED_OUT)
         if user_id := command.get("recheck"):
-            self.spawn(self._recheck(self.of_user(user_id)))
+            self.spawn(self._recheck(self.of_user(user_id)), Context())
         if user_id := command.get("to_user"):
             for connection in self.of_user(user_id):
                 connection.write(command["text"])
         if (within := command.get("drain")) and command["host"] == gethostname():
             self._drain(int(within))
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run something beside a connection, and log its failure."""
-        task = asyncio.ensure_future(_logged(coroutine))
+    def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
+        """Run something beside a connection, in its context, and log its failure."""
+        task = asyncio.get_running_loop().create_task(_logged(coroutine), context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -126,7 +147,8 @@ class Registry:
         if self._is_subscribed:
             return
         if self._subscribing is None:  # connections that open meanwhile share one attempt
-            self._subscribing = asyncio.create_task(get_streams().subscribe_control(self.handle_command))
+            subscribed = get_streams().subscribe_control(self.handle_command)
+            self._subscribing = asyncio.get_running_loop().create_task(subscribed, context=Context())
         subscribing = self._subscribing
         try:
             await asyncio.shield(subscribing)
@@ -147,28 +169,52 @@ class Registry:
 
     def _close(self, connections: Iterable[Registered], code: int) -> None:
         for connection in list(connections):
-            self.spawn(connection.close(code))
+            self.spawn(connection.close(code), connection.context)
+
+    def note_waiting(self, size: int) -> None:
+        """Bytes wait in a connection. All that waits in this event loop is held below a limit: the most loses."""
+        self._waited_bytes += size
+        limit = getattr(settings, "WEBSOCKET_WAITING_BYTES", WAITING_BYTES)
+        if self._waited_bytes > limit // 8:
+            self._waited_bytes = 0
+            self._shed(limit)
+
+    def _shed(self, limit: int) -> None:
+        waiting = {each: size for each in self.connections if (size := each.waiting_bytes)}
+        total = sum(waiting.values())
+        for connection in sorted(waiting, key=lambda each: waiting[each], reverse=True):
+            if total <= limit:
+                return
+            total -= waiting[connection]
+            count("shed_connections")
+            connection.on_overflow()
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
             now = asyncio.get_running_loop().time()
-            self._close_silent(now)
-            await _logged(self._recheck(self._due(now)))
+            due = [each for each in self.connections if self._look_at(each, now)]
+            await _logged(self._recheck(due))
             await _logged(self.close_old_connections())
 
-    def _close_silent(self, now: float) -> None:
-        silent = [each for each in self.connections if each.last_message_at + each.silent_seconds < now]
-        for connection in silent:
-            connection.last_message_at = now  # so that one which cannot be closed is not tried again every second
-        self._close(silent, CloseCode.SILENT)
-
-    def _due(self, now: float) -> list[Registered]:
-        due = [each for each in self.connections if each.check_at < now]
-        for connection in due:
+    def _look_at(self, connection: Registered, now: float) -> bool:
+        """End a connection that is silent or does not close. Returns whether its access check is due."""
+        try:
+            if connection.end_at < now:
+                connection.end()
+            elif connection.last_message_at + connection.silent_seconds < now:
+                connection.last_message_at = now  # so that one which cannot be closed is not tried again every second
+                self._close([connection], CloseCode.SILENT)
+            if connection.check_at >= now:
+                return False
             # Before the check: a failed look-up must not be retried every second.
             connection.check_at = now + connection.recheck_seconds
-        return due
+        except Exception:
+            logger.exception("A connection could not be looked at, and is closed")
+            connection.check_at = connection.last_message_at = float("inf")
+            self._close([connection], CloseCode.FAILED)
+            return False
+        return True
 
     async def _recheck(self, connections: Iterable[Registered]) -> None:
         by_identity: dict[Identity, list[Registered]] = {}
@@ -182,7 +228,12 @@ class Registry:
         for identity, user in users.items():
             for connection in by_identity[identity]:
                 if connection in self.connections:  # still
-                    self.spawn(connection.recheck(user))
+                    self.spawn(connection.recheck(user), connection.context)
+
+
+def _address(scope: Any) -> str:
+    """The client's address, which the server takes from a trusted proxy's header; "" for a socket without one."""
+    return str((scope.get("client") or [""])[0])
 
 
 def _discard(index: dict[str, set[Registered]], key: str, connection: Registered) -> None:
@@ -192,10 +243,8 @@ def _discard(index: dict[str, set[Registered]], key: str, connection: Registered
 
 
 async def _logged(coroutine: Coroutine[Any, Any, None]) -> None:
-    try:
+    with guard("A task of the registry"):
         await coroutine
-    except Exception:
-        logger.exception("A task of the registry failed")
 
 
 def get_registry() -> Registry:

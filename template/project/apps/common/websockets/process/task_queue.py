@@ -3,7 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Generic, TypeVar
+
+from apps.common.websockets.service import guard
 
 T = TypeVar("T")
 
@@ -11,25 +14,32 @@ AT_ONCE = 64  # items, if none of them suspends, before other tasks run
 
 
 class TaskQueue(Generic[T]):
-    """Calls `handle` with each item, in order."""
+    """Calls `handle` with each item, in order, in this context. What it raises is logged, and the next one follows.
 
-    __slots__ = ("_handle", "_items", "_limit", "_task")
+    limit, limit_bytes: of the items that wait, and of their sizes.
+    """
 
-    def __init__(self, handle: Callable[[T], Awaitable[None]], limit: int) -> None:
+    __slots__ = ("_context", "_handle", "_items", "_limit", "_limit_bytes", "_task", "waiting_bytes")
+
+    def __init__(self, handle: Callable[[T], Awaitable[None]], limit: int, limit_bytes: int, context: Context) -> None:
         self._handle = handle
         self._limit = limit
-        self._items: deque[T] | None = None  # made at the first item
+        self._limit_bytes = limit_bytes
+        self._context = context
+        self._items: deque[tuple[T, int]] | None = None  # made at the first item
         self._task: asyncio.Task[None] | None = None
+        self.waiting_bytes = 0
 
-    def put(self, item: T) -> bool:
-        """Add an item; False if the queue is full."""
+    def put(self, item: T, size: int = 0) -> bool:
+        """Add an item of a size in bytes; False if the queue is full."""
         if self._items is None:
             self._items = deque()
-        elif len(self._items) >= self._limit:
+        elif len(self._items) >= self._limit or self.waiting_bytes + size > self._limit_bytes:
             return False
-        self._items.append(item)
+        self._items.append((item, size))
+        self.waiting_bytes += size
         if self._task is None:
-            self._task = asyncio.create_task(self._work(self._items))
+            self._task = asyncio.get_running_loop().create_task(self._work(self._items), context=self._context)
         return True
 
     @property
@@ -37,19 +47,24 @@ class TaskQueue(Generic[T]):
         """Whether no item waits or is being handled."""
         return self._task is None
 
-    async def close(self) -> None:
-        """Drop the waiting items, and cancel the one that is being handled."""
+    async def close(self, grace_seconds: float = 0) -> None:
+        """Drop the waiting items, and cancel the one that is being handled, unless it ends within these seconds."""
         if self._items:
             self._items.clear()
+        if self._task and grace_seconds:
+            await asyncio.wait([self._task], timeout=grace_seconds)
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _work(self, items: deque[T]) -> None:
+    async def _work(self, items: deque[tuple[T, int]]) -> None:
         try:
             handled = 0
             while items:
-                await self._handle(items.popleft())
+                item, size = items.popleft()
+                self.waiting_bytes -= size
+                with guard("A task queue"):
+                    await self._handle(item)
                 handled += 1
                 if handled % AT_ONCE == 0:
                     await asyncio.sleep(0)
