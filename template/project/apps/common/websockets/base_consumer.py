@@ -17,6 +17,43 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import _AnyUser  # of django-stubs: AUTH_USER_MODEL, or AnonymousUser
 
 
+# What consumers of Channels have and these have not: nothing would call or read it.
+REFUSED = {
+    "groups": "set group_name, and `await self.join(group)` further ones after super().connect()",
+    "channel_name": "`await self.join(group)` and group_send(), or send_message()",
+    "channel_layer_alias": "the layer is the one named default",
+    **dict.fromkeys(
+        ("receive", "receive_json", "websocket_receive"),
+        "handle a message in `async def handle_<type>(self, data: SomeMessage)`, or all of them in handle_message()",
+    ),
+    "websocket_connect": "override connect()",
+    "websocket_disconnect": "override disconnect()",
+    "dispatch": "override handle_message(), or define a method for each event's type",
+    **dict.fromkeys(("send", "base_send"), "override send_text()"),
+    **dict.fromkeys(("decode_json", "encode_json"), "messages.py says what is received and sent"),
+    "__call__": "wrap the route with ASGI middleware",
+}
+
+
+class _Refused:
+    """An attribute that raises where an instance reads or sets it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self
+        raise AttributeError(_refusal(owner, self._name))
+
+    def __set__(self, instance: object, value: object) -> None:
+        raise AttributeError(_refusal(type(instance), self._name))
+
+
+def _refusal(owner: type, name: str) -> str:
+    return f"{owner.__name__}.{name} has no effect here. Instead: {REFUSED[name]}"
+
+
 class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     """The server's end of one connection.
 
@@ -41,6 +78,8 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     max_groups = 100  # of one connection
     replay = True  # whether a client that reconnects receives the broadcasts of group_name that it missed
 
+    groups = _Refused()
+    channel_name = _Refused()
     group_name: str | None = None
     handlers: ClassVar[dict[str, Handler]] = {}  # by message type; found when the class is made
     event_methods: ClassVar[frozenset[str]] = frozenset()  # the methods that the `type` of a group_send() can reach
@@ -58,6 +97,9 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         cls.event_methods = find_events(cls, BaseWebSocketConsumer)
         cls.keeps_contract = not _overrides(cls, "handle_message")
         cls.filters_broadcasts = _overrides(cls, "broadcast_message", "send_json", "send_text")
+
+    def __init__(self, **kwargs: Any) -> None:
+        """kwargs: those of as_asgi(), which a subclass may use."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -151,27 +193,10 @@ def _overrides(cls: type, *names: str) -> bool:
     return any(getattr(cls, name) is not getattr(BaseWebSocketConsumer, name) for name in names)
 
 
-# What consumers of Channels may have and these may not: nothing would call or read it.
-REFUSED = {
-    "groups": "set group_name, and `await self.join(group)` further ones after super().connect()",
-    "channel_layer_alias": "the layer is the one named default",
-    **dict.fromkeys(
-        ("receive", "receive_json", "websocket_receive"),
-        "handle a message in `async def handle_<type>(self, data: SomeMessage)`, or all of them in handle_message()",
-    ),
-    "websocket_connect": "override connect()",
-    "websocket_disconnect": "override disconnect()",
-    "dispatch": "override handle_message(), or define a method for each event's type",
-    **dict.fromkeys(("send", "base_send"), "override send_text()"),
-    **dict.fromkeys(("decode_json", "encode_json"), "messages.py says what is received and sent"),
-    "__call__": "wrap the route with ASGI middleware",
-}
-
-
 def _refuse_names(cls: type) -> None:
-    for name, instead in REFUSED.items():
+    for name in REFUSED:
         if inspect.getattr_static(cls, name) is not inspect.getattr_static(BaseWebSocketConsumer, name):
-            raise TypeError(f"{cls.__name__}.{name} has no effect here. Instead: {instead}")
+            raise TypeError(_refusal(cls, name))
 
 
 def _check_limits(cls: type[BaseWebSocketConsumer]) -> None:

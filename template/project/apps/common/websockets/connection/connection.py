@@ -20,7 +20,7 @@ from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Envelope
-from apps.common.websockets.service import guard
+from apps.common.websockets.service import guard, is_cancelled
 from apps.common.websockets.streams.base import StreamsUnavailable
 
 logger = logging.getLogger(__name__)
@@ -128,9 +128,9 @@ class Connection:
         except StreamsUnavailable as error:
             logger.error("%s: %s", name, error)
             await self._fail(CloseCode.TRY_LATER)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
             logger.exception("%s.connect() failed", name)
             await self._fail(CloseCode.FAILED)
 
@@ -148,6 +148,7 @@ class Connection:
             await self.close(refused)
             raise StopConsumer
         position, recovered = UNKNOWN_POSITION, None
+        await self.subscriptions.open()
         if self.consumer.group_name:
             query = self.scope["query_string"]
             position, recovered = await self.subscriptions.follow(self.consumer.group_name, query)

@@ -49,10 +49,10 @@ def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
     where = f"{function.__qualname__}({message.__name__})"
     if not message.message_type:
         raise TypeError(f"{where}: {message.__name__} is abstract and has no type; annotate it with a subclass")
-    if name != PREFIX + message.message_type:
-        raise TypeError(f"{where} must be called {PREFIX}{message.message_type}, after its message's type")
     if message.message_type.startswith("_"):
         raise TypeError(f"{where}: a message that clients send has a public name; rename it, or make it abstract")
+    if name != PREFIX + message.message_type:
+        raise TypeError(f"{where} must be called {PREFIX}{message.message_type}, after its message's type")
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"{where} must be an `async def`")
     return Handler(function, message, message.__pydantic_validator__.validate_python)

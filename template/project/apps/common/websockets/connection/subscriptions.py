@@ -30,6 +30,7 @@ class Subscriptions:
         "_followed",
         "_groups",
         "_held",
+        "_is_open",
         "_outbox",
         "_position",
         "is_over",
@@ -43,6 +44,7 @@ class Subscriptions:
         self._followed = ""  # the group whose stream is followed
         self._position = UNKNOWN_POSITION  # of the last numbered broadcast that the client was sent
         self._held: list[tuple[str, Event]] | None = None  # live events, until the replay is sent
+        self._is_open = False  # the connection is accepted
         self.is_over = False  # nothing is joined or delivered any more
         self._events: TaskQueue[Event] | None = None  # made for the connections whose events have a handler
 
@@ -54,8 +56,15 @@ class Subscriptions:
         """What waits for the consumer's event handlers."""
         return self._events.waiting_bytes if self._events else 0
 
+    async def open(self) -> None:
+        """The connection is accepted: join the groups so far, and hold their events back until release()."""
+        self._is_open = True
+        self._held = []
+        for group in list(self._groups):
+            await self._join(group)
+
     async def join(self, group: str) -> None:
-        """Receive a group's events, without its stream's numbers. Without effect once the connection is closing."""
+        """Receive a group's events, without its stream's numbers: from open() on, until the connection closes."""
         await self._join(group)
 
     async def _join(self, group: str) -> Position:
@@ -65,6 +74,8 @@ class Subscriptions:
         if group not in self._groups and len(self._groups) >= limit:
             raise MessageError("too_many_groups", f"a connection may be in {limit} groups")
         self._groups[group] = None
+        if not self._is_open:
+            return UNKNOWN_POSITION
         position = await get_hub().join(group, self)
         if self.is_over:  # the client left meanwhile
             await get_hub().leave(group, self)
@@ -76,12 +87,11 @@ class Subscriptions:
         await get_hub().leave(group, self)
 
     async def follow(self, group: str, query: bytes) -> tuple[Position, bool | None]:
-        """Join a group, and hold its broadcasts back until release(): after the welcome, and after the missed ones.
+        """Join a group whose broadcasts are sent after release(): after the welcome, and after the missed ones.
 
         query: with the client's position, if it has one. Returns the position after the missed broadcasts, and whether
         they are complete; None for a client without a position.
         """
-        self._held = []
         position = self._position = await self._join(group)
         if not self._connection.consumer.replay:
             return position, None
@@ -169,4 +179,4 @@ class Subscriptions:
 
 @lru_cache(maxsize=256)  # says it once for each
 def _refuse(consumer: str, kind: str) -> None:
-    logger.error("Refused an event: %s declares no public `async def %.64s(self, event)`", consumer, kind)
+    logger.error("Refused an event: %s declares no public `async def name(self, event)` named %.64r", consumer, kind)
