@@ -14,11 +14,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 # Sources: uvicorn's documentation of its settings; sizes and times in bytes and seconds.
 UVICORN_OPTIONS: dict[str, Any] = {
-    "ws": "websockets-sansio",
+    "ws": "apps.common.uvicorn_protocol:BoundedProtocol",
     # Compression costs 30 KiB for each connection and half the throughput; frames here are small.
     "ws_per_message_deflate": False,
     # Above a consumer's own max_bytes, which answers with an error; this one closes with 1009.
-    "ws_max_size": 1024 * 1024,
+    "ws_max_size": 256 * 1024,
     # The server's own pings find a peer that is gone.
     "ws_ping_interval": 20.0,
     "ws_ping_timeout": 20.0,
