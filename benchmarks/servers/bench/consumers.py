@@ -33,7 +33,7 @@ class Unlimited(BaseWebSocketConsumer):
     # A benchmark is a flood. Everything else is as a project has it.
     rate_per_second = 1_000_000
     burst = 1_000_000
-    max_connections = 1_000_000
+    max_connections = max_connections_per_address = 1_000_000
 
 
 class EchoConsumer(Unlimited):

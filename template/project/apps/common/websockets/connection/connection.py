@@ -15,7 +15,7 @@ from apps.common.websockets import protocol
 from apps.common.websockets.connection.dispatcher import Dispatcher
 from apps.common.websockets.connection.inbox import Inbox
 from apps.common.websockets.connection.interfaces import Consumer
-from apps.common.websockets.connection.outbox import Outbox, Send
+from apps.common.websockets.connection.outbox import Outbox, Send, transport_of
 from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
@@ -315,7 +315,5 @@ class Connection:
 
 
 def _abort(send: Send) -> None:
-    # ASGI cannot do it; uvicorn's `send` belongs to an object that has its transport.
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if transport:
+    if transport := transport_of(send):  # ASGI cannot do it
         transport.abort()

@@ -15,7 +15,7 @@ from apps.common.websockets.connection.rate_limit import TokenBucket
 from apps.common.websockets.messages import MessageError
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
-from apps.common.websockets.protocol import CloseCode, Envelope, Ref
+from apps.common.websockets.protocol import MAX_PING_LENGTH, CloseCode, Envelope, Ref
 from apps.common.websockets.service import is_cancelled
 
 logger = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ class Dispatcher:
             text = protocol.check_size(event.get("text"), self._consumer.max_bytes)
             if wait:
                 self._slow_down(wait, protocol.ref_of(text))
-            elif protocol.is_ping(text):
+            elif len(text) <= MAX_PING_LENGTH and protocol.is_ping(text):
                 connection.write(protocol.PONG)
-            elif self._is_full(text):
+            elif connection.inbox.waiting_bytes and self._is_full(text):
                 error = MessageError("overloaded", "too many messages wait to be handled", 1)
                 self._refuse(error, protocol.ref_of(text))
             else:
@@ -76,7 +76,10 @@ class Dispatcher:
             return
         type_, ref = envelope.type, envelope.ref
         try:
-            handling = self._handling(envelope)
+            if self._keeps_contract:
+                handling: Awaitable[None] = self.call_handler(envelope)
+            else:
+                handling = self._consumer.handle_message(envelope.content)
             del text, envelope  # a handler may take long: only what it is given stays in memory
             await handling
         except MessageError as error:
@@ -89,11 +92,6 @@ class Dispatcher:
             self._report(type_, ref, error)
             if isinstance(error, DatabaseError):
                 await get_registry().close_old_connections()
-
-    def _handling(self, envelope: Envelope) -> Awaitable[None]:
-        if self._keeps_contract:
-            return self.call_handler(envelope)
-        return self._consumer.handle_message(envelope.content)
 
     async def call_handler(self, envelope: Envelope) -> None:
         """Validate a message's data, call the handler of its type, and send the answer. Raises MessageError."""

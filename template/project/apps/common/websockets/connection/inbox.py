@@ -83,8 +83,10 @@ class Inbox:
         self._task = asyncio.current_task()
         self._context = context
         try:
-            while (item := await self._next()) is not None:
-                await self._handle_watched(item)
+            while not self._is_over or self._items:
+                item = await self._read_next() if self._reader else self._take(await self._receive())
+                if item is not None:
+                    await self._handle_watched(item)
             if self._reader:
                 await self._reader  # raises the error that ended it, if it was no disconnect
             return self._end
@@ -101,26 +103,17 @@ class Inbox:
             self._items.clear()
         self.waiting_bytes = 0
 
-    async def _next(self) -> str | None:
-        """The next message to handle; None after the last one."""
-        while True:
-            if self._items:
-                item = self._items.popleft()
-                self.waiting_bytes -= _size(item)
-                return item
-            if self._is_over:
-                return None
-            if self._reader:
-                await self._woken()
-            elif (read := self._take(await self._receive())) is not None:
-                return read
-
-    async def _woken(self) -> None:
+    async def _read_next(self) -> str | None:
+        if self._items:
+            item = self._items.popleft()
+            self.waiting_bytes -= _size(item)
+            return item
         self._wake = asyncio.get_running_loop().create_future()
         try:
             await self._wake
         finally:
             self._wake = None
+        return None
 
     async def _handle_watched(self, item: str) -> None:
         if self._reader is None:

@@ -26,7 +26,7 @@ class Outbox:
     them as the client catches up: the writer, which may serve a thousand others, never waits. Stepping a coroutine
     costs about a tenth of making a task.
 
-    context, task: the connection's. `send` runs in this context, whoever writes: a middleware may have wrapped it.
+    Where a middleware has wrapped `send`, it runs in the connection's context, whoever writes.
     on_overflow: called when more bytes wait than the limit. on_failure: called when the server fails to send.
     """
 
@@ -59,8 +59,9 @@ class Outbox:
 
     def start(self, context: Context) -> None:
         """Send in this context, which is that of the running task."""
-        self._context = context
-        self._owner = asyncio.current_task()
+        if transport_of(self._send) is None:  # the server's own needs no context, which would cost each message
+            self._context = context
+            self._owner = asyncio.current_task()
 
     def write(self, message: dict[str, Any]) -> None:
         """Send now, or after the waiting messages. After a close, nothing is sent."""
@@ -97,7 +98,7 @@ class Outbox:
             self._start_task(sending)
             return
         try:
-            pending = self._step(sending)
+            pending = sending.send(None) if self._context is None else self._step(sending, self._context)
         except StopIteration:
             return
         except OSError:
@@ -108,11 +109,11 @@ class Outbox:
             raise
         self._start_task(_resume(sending, pending))
 
-    def _step(self, sending: Coroutine[Any, Any, None]) -> Any:
-        if self._context is None or asyncio.current_task() is self._owner:
+    def _step(self, sending: Coroutine[Any, Any, None], context: Context) -> Any:
+        if asyncio.current_task() is self._owner:
             return sending.send(None)
         try:
-            return self._context.run(sending.send, None)
+            return context.run(sending.send, None)
         except RuntimeError:
             if inspect.getcoroutinestate(sending) != inspect.CORO_CREATED:
                 raise
@@ -150,6 +151,11 @@ class Outbox:
         # Whatever it is, the server may never send again, nor say that the peer has gone.
         self._closed = True
         self._on_failure()
+
+
+def transport_of(send: Send) -> Any:
+    """The transport behind a server's own `send`: uvicorn's belongs to an object that has it. None for another one."""
+    return getattr(getattr(send, "__self__", None), "transport", None)
 
 
 def _size(message: dict[str, Any]) -> int:

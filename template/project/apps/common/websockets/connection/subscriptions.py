@@ -1,6 +1,7 @@
 """The groups that a connection follows, and the way of their events to the client."""
 
 import logging
+from collections import deque
 from functools import lru_cache
 
 from apps.common.websockets.connection.interfaces import Link
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 2 * MAX_MESSAGES  # that wait for one consumer's event handlers: a whole replay, and those of meanwhile
 MAX_EVENT_BYTES = 2 * MAX_REPLAY_BYTES  # of them
+NOTHING: deque[tuple[str, Event]] = deque(maxlen=0)  # holds nothing, whatever is appended
 
 
 class Subscriptions:
@@ -43,7 +45,8 @@ class Subscriptions:
         self._groups: dict[str, None] = {}  # in order; an empty set would take three times the memory
         self._followed = ""  # the group whose stream is followed
         self._position = UNKNOWN_POSITION  # of the last numbered broadcast that the client was sent
-        self._held: list[tuple[str, Event]] | None = None  # live events, until the replay is sent
+        # Live events until the replay is sent; None then, so that a delivery is quick.
+        self._held: list[tuple[str, Event]] | deque[tuple[str, Event]] | None = None
         self._is_open = False  # the connection is accepted
         self.is_over = False  # nothing is joined or delivered any more
         self._events: TaskQueue[Event] | None = None  # made for the connections whose events have a handler
@@ -59,7 +62,7 @@ class Subscriptions:
     async def open(self) -> None:
         """The connection is accepted: join the groups so far, and hold their events back until release()."""
         self._is_open = True
-        self._held = []
+        self._held = NOTHING if self.is_over else []
         for group in list(self._groups):
             await self._join(group)
 
@@ -108,19 +111,19 @@ class Subscriptions:
         count("replayed", len(missed))
         self._position = client
         replay = [(group, NumberedEvent(broadcast)) for broadcast in missed]
-        self._held = [*replay, *(self._held or ())]
+        self._held = NOTHING if self.is_over else [*replay, *(self._held or ())]
         return Position(client.epoch, client.seq + len(missed)), True
 
     def release(self) -> None:
         """Send what was held back, and further events at once."""
+        if self.is_over:
+            return
         held, self._held = self._held, None
         for group, event in held or ():
             self.deliver(group, event)
 
     def deliver(self, group: str, event: Event) -> None:
         """Take an event of a group, without waiting. Called by the hub."""
-        if self.is_over:
-            return
         if self._held is not None:
             self._held.append((group, event))
             if len(self._held) > MAX_EVENTS:
@@ -161,7 +164,7 @@ class Subscriptions:
     def stop(self) -> None:
         """Deliver nothing more. The groups are left by leave_all()."""
         self.is_over = True
-        self._held = None
+        self._held = NOTHING
 
     async def leave_all(self) -> None:
         """Leave every group."""
