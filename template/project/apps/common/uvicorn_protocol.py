@@ -50,7 +50,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         if self.writable.is_set():
             super().handle_ping()
         else:
-            self.conn.data_to_send()  # nobody reads: the pong is dropped
+            self.conn.data_to_send()  # the client does not read: the pong is dropped
 
     def handle_pong(self, event: Any) -> None:
         if self._is_within_bounds():

@@ -1,4 +1,4 @@
-"""What one client can take of the process: memory in bytes, the time of others, and its connections."""
+"""The bounds of a client's use of the process: memory in bytes, the time of others, and connections."""
 
 import asyncio
 import gc
@@ -146,7 +146,7 @@ async def test_a_connection_is_in_a_bounded_number_of_groups():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What never becomes a message, on a real server
+# Frames that never become a message, on a real server
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -168,7 +168,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-async def test_a_flood_ends_and_nobody_else_notices(kind):
+async def test_a_flood_ends_and_no_other_notices(kind):
     async with served(PublicConsumer) as server, page(server) as other:
         await other.recv()
         _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)

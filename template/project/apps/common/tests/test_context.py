@@ -1,4 +1,4 @@
-"""What belongs to a connection runs in its own context, whoever wakes it; what serves several runs in an empty one."""
+"""All that belongs to a connection runs in its own context; a task that serves several inherits no context."""
 
 import asyncio
 from contextvars import ContextVar
@@ -18,7 +18,7 @@ from .wire import CONNECT, DISCONNECT, Wire, text, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ACTOR: ContextVar[str] = ContextVar("ACTOR", default="nobody")
+ACTOR: ContextVar[str] = ContextVar("ACTOR", default="no actor")
 SENDING: ContextVar[str] = ContextVar("SENDING", default="")
 
 
@@ -30,7 +30,7 @@ class Rest(Message):
     pass
 
 
-class Told(Message):
+class Noted(Message):
     pass
 
 
@@ -69,9 +69,9 @@ class TracingConsumer(PublicConsumer):
         self.note("broadcast")
         await super().broadcast_message(event)
 
-    async def told(self, event):
+    async def noted(self, event):
         self.note("event")
-        await self.send_message(Told())
+        await self.send_message(Noted())
 
     async def disconnect(self, code):
         self.note("disconnect")
@@ -98,11 +98,11 @@ async def test_every_hook_runs_in_the_context_of_its_connection(seen):
             await client.request("ask")
             await client.request("rest")
             await client.request("ask")
-        await abroadcast("room", Told())
-        await get_channel_layer().group_send("room", {"type": "told"})
+        await abroadcast("room", Noted())
+        await get_channel_layer().group_send("room", {"type": "noted"})
         for client in (one, other):
-            await client.assert_broadcast("told")
-            await client.assert_broadcast("told")
+            await client.assert_broadcast("noted")
+            await client.assert_broadcast("noted")
         checks = seen.count(("is_allowed", "/ws/1/", "de"))
         await until(lambda: seen.count(("is_allowed", "/ws/1/", "de")) > checks)
     assert set(seen) == {(hook, path, "de") for hook in HOOKS for path in ("/ws/1/", "/ws/2/")}
@@ -116,8 +116,8 @@ class ActivatingConsumer(TracingConsumer):
 
 async def test_what_connect_sets_stays_for_the_whole_connection(seen):
     async with connect(PATH, application=serve(ActivatingConsumer)) as client:
-        await abroadcast("room", Told())
-        await client.assert_broadcast("told")
+        await abroadcast("room", Noted())
+        await client.assert_broadcast("noted")
     assert {(hook, actor) for hook, actor, _ in seen} == {
         (hook, "set in connect()") for hook in ("connect", "is_allowed", "broadcast", "disconnect")
     }
@@ -149,13 +149,13 @@ async def test_a_middleware_may_set_and_reset_a_variable_around_send(stalls, cap
     ACTOR.set("the publisher")
     if stalls:
         wrapped.wire.stall()
-    await abroadcast("room", Told())  # sent by the hub, or, while the client is slow, by a task
-    await get_channel_layer().group_send("room", {"type": "told"})  # sent by an event's handler
+    await abroadcast("room", Noted())  # sent by the hub, or, while the client is slow, by a task
+    await get_channel_layer().group_send("room", {"type": "noted"})  # sent by an event's handler
     wrapped.wire.push(text('{"type": "ask", "ref": 1}'))  # answered by the connection
     [consumer] = consumers()
     await asyncio.create_task(asyncio.sleep(0.01))
     wrapped.wire.resume()
-    await consumer.send_message(Told())  # sent by somebody else
+    await consumer.send_message(Noted())  # sent by somebody else
     await wrapped.wire.until_sent(6)
     wrapped.wire.push(DISCONNECT)
     await asyncio.wait_for(running, 5)
@@ -168,7 +168,7 @@ class Anonymous:
     is_authenticated = False
 
 
-async def test_what_serves_several_inherits_nobodys_context():
+async def test_what_serves_several_inherits_no_context():
     ACTOR.set("the first one")
     async with connect(PATH, application=serve(TracingConsumer)) as client:
         await client.assert_silent()
@@ -176,8 +176,8 @@ async def test_what_serves_several_inherits_nobodys_context():
         found = []
         for task in tasks:
             assert task is not None
-            found.append(_context_of(task).get(ACTOR, "nobody"))
-        assert found == ["nobody"] * 2
+            found.append(_context_of(task).get(ACTOR, "no actor"))
+        assert found == ["no actor"] * 2
 
 
 def _groups():

@@ -25,7 +25,7 @@ class Fail(Message):
     pass
 
 
-class Told(Message):
+class Noted(Message):
     pass
 
 
@@ -88,7 +88,7 @@ class FailingConsumer(PublicConsumer):
         self.perhaps("broadcast")
         await super().broadcast_message(event)
 
-    async def told(self, event):
+    async def noted(self, event):
         self.perhaps("event")
 
     async def disconnect(self, code):
@@ -115,17 +115,17 @@ async def test_whatever_a_hook_raises_the_others_are_served(where, how):
                 await one.assert_alive()
             elif where in ("connect", "is_allowed", "recheck"):
                 await one.assert_closed(1011)
-            await get_channel_layer().group_send("room", {"type": "told"})
-            await abroadcast("room", Told())
-            await other.assert_broadcast("told")
+            await get_channel_layer().group_send("room", {"type": "noted"})
+            await abroadcast("room", Noted())
+            await other.assert_broadcast("noted")
         await until(lambda: members() == 1 and len(connections()) == 1)
-        await abroadcast("room", Told())
-        await other.assert_broadcast("told")
+        await abroadcast("room", Noted())
+        await other.assert_broadcast("noted")
         await other.assert_alive()
     assert not service.restarts
 
 
-async def test_a_connection_with_a_bad_attribute_is_closed_and_the_others_are_looked_after(caplog):
+async def test_a_connection_with_a_bad_attribute_is_closed_and_the_others_are_still_checked(caplog):
     class Bad(PublicConsumer):
         async def connect(self):
             self.silent_seconds = None
@@ -146,7 +146,7 @@ async def test_a_peer_to_whom_the_server_cannot_send_is_no_member(failure):
     running = asyncio.create_task(PublicConsumer()(scope, wire.receive, wire.send))
     await wire.until_sent(2)
     wire.failure = failure
-    await abroadcast("room", Told())
+    await abroadcast("room", Noted())
     if isinstance(failure, OSError):  # as ASGI says that the peer has gone; a disconnect follows
         wire.push({"type": "websocket.disconnect", "code": 1006})
     await until(lambda: not members() and not connections())
@@ -201,10 +201,10 @@ async def test_a_task_that_serves_others_and_is_ended_is_restarted_and_counted(w
     async with connect(PATH, application=serve(PublicConsumer, silent_seconds=0.5)) as client:
         await client.assert_silent()
         served = tasks_of_all()[which]
-        served._task.cancel()  # by whoever
+        served._task.cancel()  # by any code
         await until(lambda: service.restarts[served.name] == 1 and served._task)
-        await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Told().to_wire()})
-        await client.assert_broadcast("told")
+        await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Noted().to_wire()})
+        await client.assert_broadcast("noted")
         await client.assert_closed(4408)
 
 

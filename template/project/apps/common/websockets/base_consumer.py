@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import _AnyUser  # of django-stubs: AUTH_USER_MODEL, or AnonymousUser
 
 
-# What consumers of Channels have and these have not: nothing would call or read it.
+# Names of Channels' consumers that nothing would call or read here, and the ones to use instead.
 REFUSED = {
     "groups": "set group_name, and `await self.join(group)` further ones after super().connect()",
     "channel_name": "`await self.join(group)` and group_send(), or send_message()",
@@ -72,7 +72,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     silent_seconds = 150  # without a message until the connection is closed; a hidden tab's timers run once a minute
     recheck_seconds = 60  # between two calls of is_allowed()
     close_seconds = 2  # that closing may take before a client that does not read is dropped
-    linger_seconds = 30  # that a handler may go on after its client has left
+    linger_seconds = 30  # that a handler may continue after its client has left
     max_connections = 100  # of one user, in one process
     max_connections_per_address = 200  # of all anonymous visitors at one address, in one process
     max_groups = 100  # of one connection

@@ -114,6 +114,8 @@ class Connection:
         """Register the connection and call the consumer's connect()."""
         name = type(self.consumer).__name__
         try:
+            if "user" not in self.scope:
+                raise RuntimeError("the scope has no user; in asgi.py, wrap the routes in SessionAuth")
             # Registered before the access check, so that a logout in between closes it.
             self._peers = await get_registry().add(self)
             await self.consumer.connect()
@@ -280,7 +282,7 @@ class Connection:
         self._in_background(self.close(code))
 
     def _on_failure(self) -> None:
-        """The server cannot send to the client, for whatever reason: nobody must take it for a member any more."""
+        """The server cannot send to the client, for whatever reason, and may never report its end: it is no member any more."""
         self._begin_closing()
         self.abort()
         get_registry().spawn(self._leave(), self.context)

@@ -154,7 +154,7 @@ class Inbox:
             if self._is_handling and not is_cancelled():
                 self._on_left()
                 loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self._linger_seconds(), self._give_up, context=Context())
+                self._timer = loop.call_later(self._linger_seconds(), self._cancel_handler, context=Context())
 
     def _take(self, message: Any) -> str | None:
         if message["type"] == "websocket.disconnect":
@@ -166,7 +166,7 @@ class Inbox:
         if self._wake and not self._wake.done():
             self._wake.set_result(None)
 
-    def _give_up(self) -> None:
+    def _cancel_handler(self) -> None:
         self.clear()
         if self._is_handling and self._task:
             self._has_cancelled = True

@@ -26,7 +26,7 @@ class Outbox:
     them as the client catches up: the writer, which may serve a thousand others, never waits. Stepping a coroutine
     costs about a tenth of making a task.
 
-    Where a middleware has wrapped `send`, it runs in the connection's context, whoever writes.
+    Where a middleware has wrapped `send`, it runs in the connection's context, in whichever task.
     on_overflow: called when more bytes wait than the limit. on_failure: called when the server fails to send.
     """
 

@@ -56,7 +56,7 @@ class Subscriptions:
 
     @property
     def waiting_bytes(self) -> int:
-        """What waits for the consumer's event handlers."""
+        """The size of the events that wait for the consumer's event handlers."""
         return self._events.waiting_bytes if self._events else 0
 
     async def open(self) -> None:

@@ -1,4 +1,4 @@
-"""Nobody comes in but by the front door: access belongs to accepting, and only what is declared can be called."""
+"""Access belongs to accepting, and only methods that are declared can be called."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ class DeleteAll(Message):
     pass
 
 
-class Told(Message):
+class Noted(Message):
     pass
 
 
@@ -47,7 +47,7 @@ class Tutorial(MembersConsumer):
         await self.accept()
         DONE.append("went on")
         await self.join("hall")
-        await self.send_message(Told())
+        await self.send_message(Noted())
 
 
 class Super(MembersConsumer):
@@ -74,11 +74,11 @@ class Swallowing(MembersConsumer):
         except BaseException:
             DONE.append("swallowed")
         await self.join("hall")
-        await self.send_message(Told())
+        await self.send_message(Noted())
 
 
 @pytest.mark.parametrize("consumer", [Tutorial, Super, Joining, Swallowing])
-async def test_whoever_is_not_allowed_reaches_nothing(consumer, done):
+async def test_a_client_that_is_not_allowed_reaches_nothing(consumer, done):
     async with connect(PATH, application=serve(consumer)) as client:
         await client.send("delete_all")
         await client.assert_closed(4401)
@@ -89,10 +89,10 @@ async def test_whoever_is_not_allowed_reaches_nothing(consumer, done):
 
 async def test_a_connect_that_accepts_is_served_as_any_other(user, done):
     async with connect(PATH, user, application=serve(Tutorial)) as client:
-        await client.assert_broadcast("told")
+        await client.assert_broadcast("noted")
         assert (await client.request("delete_all"))["type"] == "delete_all_result"
-        await abroadcast("room", Told())
-        message = await client.assert_broadcast("told")
+        await abroadcast("room", Noted())
+        message = await client.assert_broadcast("noted")
         assert message["seq"] == 1
         assert (members("room"), members("hall"), done) == (1, 1, ["went on", "deleted"])
 
@@ -126,7 +126,7 @@ async def test_a_subprotocol_is_accepted(user):
     ("statements", "reason"),
     [("pass", "without `await super().connect()`"), ("await super().connect(); self.group_name = 'x'", "too late")],
 )
-async def test_a_connect_that_forgets_something_is_told(user, caplog, statements, reason):
+async def test_a_connect_that_forgets_something_is_an_error(user, caplog, statements, reason):
     names: dict = {"BaseWebSocketConsumer": BaseWebSocketConsumer}
     source = f"class Forgetful(BaseWebSocketConsumer):\n async def connect(self):\n  {statements}"
     exec(source, names)  # noqa: S102 - the source is above
@@ -136,7 +136,7 @@ async def test_a_connect_that_forgets_something_is_told(user, caplog, statements
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What Channels' consumers have and these have not
+# Names of Channels' consumers that have no effect here
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -193,9 +193,9 @@ def test_limits_may_be_fractions():
 
 
 class EventConsumer(PublicConsumer):
-    async def told(self, event):
+    async def noted(self, event):
         DONE.append(event)
-        await self.send_message(Told())
+        await self.send_message(Noted())
 
     async def _private(self, event):
         DONE.append("private")
@@ -227,9 +227,9 @@ async def test_an_event_reaches_what_is_declared_and_nothing_else(type_, done, c
     async with connect(PATH, application=serve(EventConsumer), raise_exceptions=False) as client:
         layer = get_channel_layer()
         await layer.group_send("room", {"type": type_, "code": 4000, "group": "hall", "data": {}})
-        await layer.group_send("room", {"type": "told"})
-        await client.assert_broadcast("told")
-        assert (done, members(), members("hall")) == ([{"type": "told"}], 1, 0)
+        await layer.group_send("room", {"type": "noted"})
+        await client.assert_broadcast("noted")
+        assert (done, members(), members("hall")) == ([{"type": "noted"}], 1, 0)
         await client.assert_silent()
     assert all("\n" not in record.getMessage() and "\x1b" not in record.getMessage() for record in caplog.records)
 
@@ -238,8 +238,8 @@ async def test_an_event_reaches_what_is_declared_and_nothing_else(type_, done, c
 async def test_an_event_that_is_none_is_refused_and_the_next_arrives(event, done):
     async with connect(PATH, application=serve(EventConsumer), raise_exceptions=False) as client:
         await get_channel_layer().group_send("room", event)
-        await get_channel_layer().group_send("room", {"type": "told"})
-        await client.assert_broadcast("told")
+        await get_channel_layer().group_send("room", {"type": "noted"})
+        await client.assert_broadcast("noted")
         await until(lambda: done)
 
 
