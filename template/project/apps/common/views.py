@@ -1,10 +1,15 @@
 """The health of a process for a load balancer, and its metrics for a monitor."""
 
 import hmac
+from collections.abc import Callable
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.urls import NoReverseMatch, reverse
+from django.utils.decorators import sync_and_async_middleware
 
 from apps.common.websockets.process.hub import all_members
 from apps.common.websockets.process.metrics import prometheus
@@ -32,6 +37,33 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponseForbidden("sign in as staff, or send the METRICS_TOKEN\n", content_type="text/plain")
     text = prometheus(all_members(), connection_count())
     return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@sync_and_async_middleware
+def monitoring(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Middleware, the first of all: answers /health/ and /ready/, and /metrics/ for its token, whatever the request's
+    host and scheme: a load balancer names an address or no host at all, and does not follow a redirect to HTTPS."""
+
+    def answer(request: HttpRequest) -> HttpResponse | None:
+        for view in (health, ready, metrics):
+            if request.path == _path(view) and (view is not metrics or _has_token(request)):
+                return view(request)
+        return None
+
+    if not iscoroutinefunction(get_response):
+        return lambda request: answer(request) or get_response(request)
+
+    async def middleware(request: HttpRequest) -> Any:
+        return answer(request) or await get_response(request)
+
+    return middleware
+
+
+def _path(view: Callable[[HttpRequest], HttpResponse]) -> str:
+    try:
+        return reverse(view)
+    except NoReverseMatch:  # a project that has left it out of its urls.py
+        return ""
 
 
 def _has_token(request: HttpRequest) -> bool:

@@ -172,46 +172,90 @@ async def test_a_session_of_an_older_secret_key_is_left_as_it_is(user, settings)
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def allows(origin, host="example.com", scheme="ws", **headers):
+    sent = [(b"host", host.encode())] if host else []
+    sent += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "websocket", "path": PATH, "query_string": b"", "headers": sent, "scheme": scheme}
+    return is_allowed_origin(origin, scope)
+
+
 @pytest.mark.parametrize(
-    ("origin", "allowed"),
+    ("origin", "host", "scheme", "allowed"),
     [
-        ("http://testserver", True),
-        ("https://testserver", True),
-        ("http://testserver:8000", True),
-        ("HTTP://TESTSERVER", True),
-        ("https://example.com", True),
-        ("https://a.b.example.com", True),
-        ("http://[::1]:8000", True),
-        ("", True),  # no browser
-        ("null", False),
-        ("http://[", False),
-        ("http://", False),
-        ("testserver", False),
-        ("http://testserver.evil.com", False),
-        ("http://evil.com/testserver", False),
-        ("http://testserver@evil.com", False),
-        ("https://evilexample.com", False),
-        ("http://[::2]", False),
+        ("http://example.com", "example.com", "ws", True),
+        ("https://example.com", "example.com", "wss", True),
+        ("https://example.com", "example.com", "ws", True),  # a proxy that does not say that it ends TLS
+        ("http://example.com", "example.com", "wss", False),
+        ("http://example.com:80", "example.com", "ws", True),
+        ("https://example.com", "example.com:443", "wss", True),
+        ("http://example.com:8000", "example.com:8000", "ws", True),
+        ("http://example.com:8001", "example.com:8000", "ws", False),
+        ("http://example.com:8000", "example.com", "ws", False),
+        ("http://example.com", "example.com:8000", "ws", False),
+        ("HTTP://EXAMPLE.com", "Example.COM", "ws", True),
+        ("http://example.com.", "example.com.", "ws", True),
+        ("http://example.com.", "example.com", "ws", True),
+        ("http://www.example.com", "example.com", "ws", False),  # another site, though both are in ALLOWED_HOSTS
+        ("http://www.example.com", "www.example.com", "ws", True),
+        ("http://evil.com", "example.com", "ws", False),
+        ("http://evil.com", "evil.com", "ws", False),  # not in ALLOWED_HOSTS
+        ("http://example.com.evil.com", "example.com", "ws", False),
+        ("http://notexample.com", "example.com", "ws", False),
+        ("http://[::1]:8000", "[::1]:8000", "ws", True),
+        ("http://[::1]", "[::1]:80", "ws", True),
+        ("http://[::1]:8001", "[::1]:8000", "ws", False),
+        ("http://[::2]:8000", "[::1]:8000", "ws", False),
+        ("null", "example.com", "ws", False),
+        ("file://", "example.com", "ws", False),
+        ("", "example.com", "ws", False),
+        ("http://", "example.com", "ws", False),
+        ("http://[", "example.com", "ws", False),
+        ("http://example.com/path", "example.com", "ws", False),
+        ("http://example.com@evil.com", "example.com", "ws", False),
+        ("http://user@example.com", "example.com", "ws", False),
+        ("ftp://example.com", "example.com", "ws", False),
+        ("chrome-extension://example.com", "example.com", "ws", False),
+        ("http://münchen.example", "xn--mnchen-3ya.example", "ws", False),  # browsers send the second
+        ("http://xn--mnchen-3ya.example", "xn--mnchen-3ya.example", "ws", True),
+        ("http://partner.com", "example.com", "ws", False),
+        ("https://partner.com", "example.com", "wss", True),
+        ("https://partner.com:8443", "example.com", "wss", False),
+        ("https://a.apps.partner.com", "example.com", "wss", True),
+        ("https://apps.partner.com", "example.com", "wss", True),
+        ("https://evilapps.partner.com", "example.com", "wss", False),
     ],
 )
-def test_an_origin_is_judged_by_its_host(origin, allowed, settings):
-    settings.ALLOWED_HOSTS = ["testserver", ".example.com", "[::1]"]
-    assert is_allowed_origin(origin) is allowed
+def test_an_origin_counts_with_scheme_host_and_port(origin, host, scheme, allowed, settings):
+    settings.ALLOWED_HOSTS = [".example.com", "[::1]", "xn--mnchen-3ya.example"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://partner.com", "https://*.apps.partner.com"]
+    assert allows(origin, host, scheme) is allowed
+
+
+def test_the_proxy_that_is_trusted_names_host_and_scheme(settings):
+    settings.ALLOWED_HOSTS = ["example.com", "127.0.0.1"]
+    settings.USE_X_FORWARDED_HOST = True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    proxied = {"x_forwarded_host": "example.com", "x_forwarded_proto": "https"}
+    assert allows("https://example.com", "127.0.0.1:8000", **proxied)
+    assert not allows("http://example.com", "127.0.0.1:8000", **proxied)
+    assert not allows("https://127.0.0.1:8000", "127.0.0.1:8000", **proxied)
+    settings.USE_X_FORWARDED_HOST = False
+    assert not allows("https://example.com", "127.0.0.1:8000", **proxied)
 
 
 @pytest.mark.parametrize(("debug", "allowed"), [(True, True), (False, False)])
-def test_without_allowed_hosts_only_a_developer_connects(debug, allowed, settings):
+def test_without_allowed_hosts_local_pages_may_connect_in_development(debug, allowed, settings):
     settings.ALLOWED_HOSTS = []
     settings.DEBUG = debug
-    assert is_allowed_origin("http://localhost:8000") is allowed
-    assert not is_allowed_origin("http://evil.com")
+    assert allows("http://localhost:8000", "localhost:8000") is allowed
+    assert not allows("http://evil.com", "evil.com")
 
 
 async def test_a_refused_origin_is_explained_in_the_log(user, caplog):
     with pytest.raises(AssertionError, match="refused the handshake"):
         async with connect(PATH, user, origin="https://evil.com", application=serve(MembersConsumer)):
             pass
-    assert "the origin 'https://evil.com'; ALLOWED_HOSTS names" in caplog.text
+    assert "from the origin 'https://evil.com' to 'testserver'. A page of another host" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------------------------------------

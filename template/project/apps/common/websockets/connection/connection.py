@@ -282,7 +282,7 @@ class Connection:
         self._in_background(self.close(code))
 
     def _on_failure(self) -> None:
-        """The server cannot send to the client, for whatever reason, and may never report its end: it is no member any more."""
+        """The server cannot send to the client, and may never report its end: it must not stay a member."""
         self._begin_closing()
         self.abort()
         get_registry().spawn(self._leave(), self.context)
