@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ SECRET = "of a test that only this machine can reach " * 2
 
 
 @pytest.fixture(scope="session", params=PACKAGES)
-def program(request: pytest.FixtureRequest, shared: object) -> tuple[str, str]:
+def program(request: pytest.FixtureRequest) -> tuple[str, str]:
     """The guide's name of the proxy's language, and the program."""
     name = PACKAGES[request.param]
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
@@ -58,7 +60,9 @@ def proxy(program: tuple[str, str], site: Process, tmp_path: Path) -> Iterator[P
     port = free_port()
     [printed] = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
     file = tmp_path / "proxy.conf"
-    file.write_text(configuration(language, printed.replace("127.0.0.1:8000", f"127.0.0.1:{site.port}"), port, tmp_path))
+    file.write_text(
+        configuration(language, printed.replace("127.0.0.1:8000", f"127.0.0.1:{site.port}"), port, tmp_path)
+    )
     commands = {
         "nginx": [path, "-c", str(file), "-p", str(tmp_path)],
         "haproxy": [path, "-db", "-f", str(file)],
@@ -71,7 +75,7 @@ def proxy(program: tuple[str, str], site: Process, tmp_path: Path) -> Iterator[P
 
 
 def configuration(language: str, printed: str, port: int, folder: Path) -> str:
-    """What the guide prints, at a port of the test's own, and what a system's package has around it."""
+    """The guide's text at a port of the test's own, within the lines that a system's package has around it."""
     if language == "nginx":
         user = "user root; " if os.geteuid() == 0 else ""
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -90,12 +94,16 @@ def get(port: int, path: str, **headers: str) -> tuple[int, str]:
     for name, value in headers.items():
         connection.putheader(name.replace("_", "-"), value)
     connection.endheaders()
-    response = connection.getresponse()
-    return response.status, response.read().decode()
+    with closing(connection), connection.getresponse() as response:
+        return response.status, response.read().decode()
 
 
 @pytest.mark.parametrize("site", ["false"], indirect=True, ids=["http"])
-async def test_pages_and_sockets_work_behind_it(proxy: Process, site: Process) -> None:
+def test_pages_and_sockets_work_behind_it(proxy: Process, site: Process) -> None:
+    asyncio.run(use(proxy))
+
+
+async def use(proxy: Process) -> None:
     host = f"example.com:{proxy.port}"
     async with asyncio.timeout(DEADLINE_SECONDS):  # until its own health checks have found the site
         while (await asyncio.to_thread(get, proxy.port, "/live-chat/demo/", Host=host))[0] != 200:
@@ -126,8 +134,6 @@ def test_a_load_balancer_gets_its_answer_whatever_host_and_scheme_it_names(
 
 def get_without_host(port: int, path: str) -> str:
     """As HAProxy's `option httpchk` does: HTTP/1.0."""
-    import socket
-
     with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as connection:
         connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         return connection.recv(65_536).decode()

@@ -5,6 +5,8 @@ DJANGO_SETTINGS_MODULE where the settings are not config.settings.
 """
 
 import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -12,9 +14,13 @@ from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 
+DESCRIPTORS = 65_536  # that a process asks the system for
+
 # Sources: uvicorn's documentation of its settings; sizes and times in bytes and seconds.
 UVICORN_OPTIONS: dict[str, Any] = {
+    "http": "apps.common.uvicorn_protocol:BoundedHTTPProtocol",
     "ws": "apps.common.uvicorn_protocol:BoundedProtocol",
+    "backlog": 128,  # BACKLOG there
     # Compression costs 30 KiB for each connection and half the throughput; frames here are small.
     "ws_per_message_deflate": False,
     # Above a consumer's own max_bytes, which answers with an error; this one closes with 1009.
@@ -44,6 +50,7 @@ def with_static_files(application: Any) -> Any:
 def main() -> None:
     """Serve until a signal ends it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    _raise_descriptors()
     uvicorn.run(
         application(),
         host=os.environ.get("HOST", "127.0.0.1"),
@@ -51,6 +58,17 @@ def main() -> None:
         workers=int(os.environ.get("WORKERS", "1")),
         **UVICORN_OPTIONS,
     )
+
+
+def _raise_descriptors() -> None:
+    """Let the process open as many descriptors as it may: each connection needs one, and 1,024 is a usual default."""
+    if sys.platform != "win32":
+        from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+
+        soft, hard = getrlimit(RLIMIT_NOFILE)
+        if 0 < soft < DESCRIPTORS:
+            with suppress(ValueError, OSError):  # of a system that allows fewer than it says
+                setrlimit(RLIMIT_NOFILE, (DESCRIPTORS if hard < 0 else min(DESCRIPTORS, hard), hard))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,90 @@
-"""uvicorn's WebSocket protocol, with bounds where it has none: frames that are no messages, and peers that do not read.
+"""uvicorn's protocols, with bounds where they have none: for handshakes, for frames that are no messages, for clients
+that do not read, and for the connections of a process.
 
-A consumer's limits count messages. What never becomes one, such as pings and fragments, is counted here.
+A consumer's limits count messages of connections that are accepted. Everything before, beneath and beside is bounded
+here.
 """
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+if TYPE_CHECKING:
+    HTTPProtocol: Any = object
+else:
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as HTTPProtocol
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as HTTPProtocol
+
+try:
+    from resource import RLIMIT_NOFILE, getrlimit
+
+    DESCRIPTORS = getrlimit(RLIMIT_NOFILE)[0]  # that the process may open
+except ImportError:  # Windows
+    DESCRIPTORS = 1_000_000
+
+BACKLOG = 128  # connections that an event loop accepts at a time, before it looks at any of them
+# The rest is for what is being accepted and closed, and for databases, Redis and files.
+MAX_CONNECTIONS = max(DESCRIPTORS - 3 * BACKLOG - 128, DESCRIPTORS // 4)
+MAX_WEBSOCKETS = MAX_CONNECTIONS - 64  # the rest is for pages, and for /ready/
+REQUEST_SECONDS = 10.0  # until a request line and its headers are complete
+MAX_HEADER_BYTES = 64 * 1024  # of them; a WebSocket's single header may have 8 KiB
 FRAMES_PER_SECOND = 1_000  # of one client, of any kind
 FRAMES_AT_ONCE = 4_000  # then a client is closed, with TOO_FAST
 MAX_FRAGMENTS = 1_000  # of one message
-READ_BYTES = 16 * 1024  # that are taken apart at a time; an event loop may read 256 KiB at once
-ABORT_SECONDS = 1.0  # after a close, for a peer that does not read
+READ_BYTES = 16 * 1024  # that are parsed at a time; an event loop may read 256 KiB at once
+ABORT_SECONDS = 1.0  # after a close, for a client that does not read
 TOO_FAST, TOO_LARGE = 4429, 1009
+
+
+class BoundedHTTPProtocol(HTTPProtocol):
+    """An HTTP connection: a request must be complete in time. Beyond MAX_CONNECTIONS, the one that has waited for its
+    request the longest is closed."""
+
+    _waiting: "dict[BoundedHTTPProtocol, asyncio.TimerHandle]" = {}  # for a request, in order
+    _header_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+        if len(self.connections) > MAX_CONNECTIONS:
+            next(iter(self._waiting)).abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_idle():
+            self._header_bytes += len(data)
+            self._wait()
+        super().data_received(data)
+        if not self._is_idle() or self.transport.get_protocol() is not self:  # a request, or a WebSocket by now
+            self._stop_waiting()
+        elif self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+            self.send_400_response("The headers are too large.")
+
+    def on_response_complete(self) -> None:
+        self._header_bytes = 0
+        super().on_response_complete()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._stop_waiting()
+        self.transport.abort()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def _wait(self) -> None:
+        if self not in self._waiting:
+            self._waiting[self] = self.loop.call_later(REQUEST_SECONDS, self.abort)
+
+    def _stop_waiting(self) -> None:
+        if timer := self._waiting.pop(self, None):
+            timer.cancel()
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
@@ -24,11 +95,19 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self._frames = float(FRAMES_AT_ONCE)  # that may come
         self._counted_at = self.loop.time()
 
+    def handle_connect(self, event: Any) -> None:
+        if len(self.connections) > MAX_WEBSOCKETS:
+            self._reject(503, "Too many connections.")
+        else:
+            super().handle_connect(event)
+
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), READ_BYTES):
             if start and self.transport.is_closing():
                 return
             super().data_received(data[start : start + READ_BYTES])
+        if self.conn.handshake_exc and not self.handshake_complete and not self.transport.is_closing():
+            self._reject(400, "The headers are too large or malformed.")
 
     def handle_text(self, event: Any) -> None:
         if self._is_within_bounds():
@@ -68,6 +147,12 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         if self._frames < 0:
             self._refuse(TOO_FAST, "too many frames")
         return self._frames >= 0
+
+    def _reject(self, status: int, text: str) -> None:
+        head = f"HTTP/1.1 {status} \r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}"
+        self.handshake_complete = self.close_sent = True
+        self.transport.write(f"{head}\r\n\r\n{text}".encode())
+        self.transport.close()
 
     def _refuse(self, code: int, reason: str) -> None:
         self.frames = []

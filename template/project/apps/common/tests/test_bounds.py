@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
+from apps.common import uvicorn_protocol
 from apps.common.testing import connect
 from apps.common.uvicorn_protocol import FRAMES_AT_ONCE, MAX_FRAGMENTS
 from apps.common.websockets.messages import Message
@@ -248,3 +249,71 @@ async def test_ten_times_nothing_is_left_of_connections_that_came_and_went_in_ev
             writer.transport.abort()
         await until(lambda: not server.server_state.connections and not connections() and not members())
         assert not registry.get_registry()._by_address
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Handshakes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def handshake(**headers: str) -> bytes:
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return HANDSHAKE[:-2] + more.encode() + b"\r\n"
+
+
+async def answer_to(port: int, *sent: bytes) -> bytes:
+    """The beginning of the server's answer; b"" if it closes without one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in sent:
+        writer.write(part)
+    try:
+        return await asyncio.wait_for(reader.read(100), 5)
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Cookie": "a=" + "v" * 4_000}, b"101"),
+        ({"Cookie": "a=" + "v" * 8_300}, b"400"),
+        ({"Cookie": "a=" + "v" * 60_000}, b"400"),
+        ({f"X_{number}": "x" for number in range(200)}, b"400"),
+        ({f"X_{number}": "x" * 4_000 for number in range(50)}, b"400"),
+    ],
+)
+async def test_a_handshake_of_any_size_gets_an_answer(headers, status):
+    async with served(PublicConsumer) as server:
+        answer = await answer_to(server.port, handshake(**headers))
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        await until(lambda: not connections() and not server.server_state.connections)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /ws/1/ HT", HANDSHAKE[:-2], b"GET /" + b"x" * 1_000])
+async def test_a_handshake_that_is_never_complete_ends(sent, monkeypatch):
+    monkeypatch.setattr(uvicorn_protocol, "REQUEST_SECONDS", 0.1)
+    async with served(PublicConsumer) as server, page(server) as other:
+        await other.recv()
+        assert not (await answer_to(server.port, sent)).startswith(b"HTTP/1.1 101")
+        await until(lambda: len(server.server_state.connections) == 1)
+        await other.send('{"type":"ping"}')
+        assert await other.recv() == '{"type":"pong"}'
+
+
+async def test_beyond_the_limit_a_websocket_is_refused_and_a_request_is_answered(monkeypatch):
+    monkeypatch.setattr(uvicorn_protocol, "MAX_WEBSOCKETS", 2)
+    monkeypatch.setattr(uvicorn_protocol, "MAX_CONNECTIONS", 4)
+    async with served(PublicConsumer) as server:
+        async with page(server), page(server):
+            assert (await answer_to(server.port, HANDSHAKE)).startswith(b"HTTP/1.1 503")
+            idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(6)]
+            await until(lambda: len(server.server_state.connections) == 4)
+            request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            assert (await answer_to(server.port, request)).startswith(b"HTTP/1.1 ")
+            assert members() == 2
+            for _, writer in idle:
+                writer.transport.abort()
+        await until(lambda: not server.server_state.connections)
+        assert (await answer_to(server.port, HANDSHAKE)).startswith(b"HTTP/1.1 101")
