@@ -31,7 +31,7 @@ class ContentSecurityPolicyMiddleware(MiddlewareMixin):
         # Django's decorator csp_override leaves a view's policy here, and {} for none.
         directives = getattr(response, "_csp_config", settings.SECURE_CSP)
         if directives and HEADER not in response.headers:
-            response.headers[HEADER] = policy(directives, nonce(request)["csp_nonce"])
+            response.headers[HEADER] = policy(directives, nonce(request)["csp_nonce"], _is_page(response))
         return response
 
 
@@ -40,10 +40,26 @@ def nonce(request: HttpRequest) -> dict[str, Any]:
     return {"csp_nonce": getattr(request, "csp_nonce", None)}
 
 
-def policy(directives: dict[str, list[str]], nonce: str) -> str:
-    """The header's value."""
-    header = "; ".join(" ".join([name, *sources]) for name, sources in directives.items())
-    return header.replace(NONCE, f"'nonce-{nonce}'")
+def policy(directives: dict[str, list[str]], nonce: str, is_page: bool = True) -> str:
+    """The header's value. A page's policy also allows the import map by its content, since a page from a cache has
+    another nonce, and the origin of a storage that is neither this site nor STATIC_URL's host."""
+    from apps.common import import_map  # which needs the settings, and they import this module
+
+    own = import_map.origin() if is_page else ""
+    allowed = f"'nonce-{nonce}'"
+    if is_page and not settings.DEBUG:  # on a developer's machine no page comes from a cache
+        allowed = f"{allowed} {import_map.content_hash()}"
+    header = "; ".join(" ".join([name, *_with(own, name, sources)]) for name, sources in directives.items())
+    return header.replace(NONCE, allowed)
+
+
+def _with(origin: str, name: str, sources: list[str]) -> list[str]:
+    is_own = name in ("default-src", "script-src") and "'self'" in sources
+    return [*sources, origin] if origin and is_own and origin not in sources else sources
+
+
+def _is_page(response: HttpResponseBase) -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html")
 
 
 def own_sources(static_url: str) -> list[str]:

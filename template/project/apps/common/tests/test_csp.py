@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from apps.common import csp
+from apps.common import csp, import_map
 
 HEADER = "Content-Security-Policy"
 
@@ -23,7 +23,7 @@ def policy(settings):
 
 
 def test_each_response_has_a_nonce_of_its_own(policy):
-    headers = [respond(HttpResponse()).headers[HEADER] for _ in range(2)]
+    headers = [respond(HttpResponse(content_type="text/plain")).headers[HEADER] for _ in range(2)]
     nonces = [re.fullmatch(r"script-src 'self' 'nonce-([\w-]{22})'; object-src 'none'", text)[1] for text in headers]
     assert nonces[0] != nonces[1]
 
@@ -64,6 +64,12 @@ def test_static_files_may_come_from_their_host(static_url, sources):
     assert csp.own_sources(static_url) == sources
 
 
+def test_a_page_from_a_cache_may_have_its_import_map(policy, settings):
+    settings.DEBUG = False
+    response = respond(HttpResponse())
+    assert f" {import_map.content_hash()};" in response.headers[HEADER]
+
+
 VIOLATIONS = """
     window.violations = [];
     document.addEventListener('securitypolicyviolation', (event) =>
@@ -94,3 +100,21 @@ async def test_a_script_without_the_nonce_does_not_run(open_page, user):
     await page.evaluate("document.head.append(Object.assign(document.createElement('script'), { text: 'ran = 1' }))")
     assert await page.evaluate("typeof ran") == "undefined"
     assert "script-src-elem inline" in (await page.evaluate("window.violations"))[0]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_page_from_a_cache_works(open_page, user, settings):
+    """Its nonce is another than the response's."""
+    settings.DEBUG = False
+    page = await open_page("/", user)
+    await page.context.add_init_script(VIOLATIONS)
+    await page.route("**/", _with_another_nonce)
+    assert await violations(page, "/") == []
+    assert await page.evaluate("import('/static/js/services/websocket.js').then(() => 'loaded')") == "loaded"
+
+
+async def _with_another_nonce(route):
+    response = await route.fetch()
+    text = await response.text()
+    assert 'type="importmap" nonce="' in text
+    await route.fulfill(response=response, body=re.sub('nonce="[^"]*"', 'nonce="of-an-earlier-response"', text))

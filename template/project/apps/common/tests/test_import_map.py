@@ -4,11 +4,13 @@ import json
 import re
 
 import pytest
+from django.contrib.staticfiles.storage import StaticFilesStorage
+from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils.translation import override
 
-from apps.common.templatetags import websockets
+from apps.common import csp, import_map
 
 BASE = "js/services/websocket.js"
 
@@ -33,20 +35,20 @@ def render(**context):
 @pytest.mark.parametrize("static_url", ["/static/", "/assets/", "/static/v2/", "https://cdn.example.com/v2/static/"])
 def test_every_name_of_a_module_leads_to_its_address(settings, static_url):
     settings.STATIC_URL = static_url
-    imports = websockets.imports(static_url)
+    imports = import_map.imports()
     assert imports[f"/static/{BASE}"] == static_url + BASE
     assert imports[static_url + BASE] == static_url + BASE
 
 
 def test_an_absolute_import_of_a_cdns_module_leads_to_the_cdn(settings):
     settings.STATIC_URL = "https://cdn.example.com/v2/static/"
-    imports = websockets.imports(settings.STATIC_URL)
+    imports = import_map.imports()
     assert imports[f"https://cdn.example.com/static/{BASE}"] == settings.STATIC_URL + BASE
 
 
 def test_what_is_no_module_is_found_by_its_prefix(settings):
     settings.STATIC_URL = "https://cdn.example.com/v2/static/"
-    imports = websockets.imports(settings.STATIC_URL)
+    imports = import_map.imports()
     prefixes = {name: address for name, address in imports.items() if name.endswith("/")}
     assert prefixes == dict.fromkeys(
         ["/static/", "https://cdn.example.com/static/", settings.STATIC_URL], settings.STATIC_URL
@@ -55,13 +57,14 @@ def test_what_is_no_module_is_found_by_its_prefix(settings):
 
 def test_a_name_in_need_of_quotes_is_quoted_at_both_ends(modules):
     modules("a b/é#.js")
-    assert websockets.imports("/static/")["/static/a%20b/%C3%A9%23.js"] == "/static/a%20b/%C3%A9%23.js"
+    assert import_map.imports()["/static/a%20b/%C3%A9%23.js"] == "/static/a%20b/%C3%A9%23.js"
 
 
 def test_lists_modules_alone(modules):
-    modules("one.js", "two.mjs", "style.css", "admin/three.js")
-    assert {"one.js", "two.mjs"} <= set(websockets.modules())
-    assert not {"style.css", "admin/three.js", "admin/js/core.js"} & set(websockets.modules())
+    modules("one.js", "two.mjs", "style.css", "admin/three.js", ".hidden.js")
+    found = set(import_map._find_modules())
+    assert {"one.js", "two.mjs"} <= found
+    assert not {"style.css", "admin/three.js", "admin/js/core.js", ".hidden.js"} & found
 
 
 def test_no_address_ends_the_script(settings):
@@ -96,14 +99,99 @@ def test_asks_for_a_nonce_that_is_false_until_it_is_used():
     assert ' nonce="abc"' in render(csp_nonce=LazyNonce())
 
 
+@pytest.fixture(autouse=True)
+def _fresh():
+    import_map._render_once.cache_clear()
+    import_map._modules.cache_clear()
+    import_map._report.cache_clear()
+    yield
+    import_map._render_once.cache_clear()
+    import_map._modules.cache_clear()
+
+
 @pytest.mark.parametrize(("debug", "sees_the_new_one"), [(True, True), (False, False)])
 def test_is_read_once_where_debug_is_off(modules, settings, debug, sees_the_new_one):
     settings.DEBUG = debug
-    websockets.render_once.cache_clear()
     render()
     modules("new.js")
     assert ("/static/new.js" in render()) == sees_the_new_one
-    websockets.render_once.cache_clear()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Storages
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class SignedStorage(StaticFilesStorage):
+    """Another origin's, as django-storages has it: each address is signed, and expires."""
+
+    signed = 0
+
+    def url(self, name):
+        type(self).signed += 1
+        return f"https://bucket.example.com/files/{name}?signature={self.signed}"
+
+
+class LackingStorage(StaticFilesStorage):
+    """Lacks one file, and fails at another in a way of its own."""
+
+    def url(self, name):
+        if name == "js/services/websocket/backoff.js":
+            raise ValueError("Missing staticfiles manifest entry")
+        if name.endswith("heartbeat.js"):
+            raise ZeroDivisionError
+        return super().url(name)
+
+
+def use(storage, settings):
+    backend = {"BACKEND": f"{__name__}.{storage.__name__}"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": backend}
+    settings.DEBUG = False
+
+
+def test_signed_addresses_are_asked_for_at_each_page(settings):
+    use(SignedStorage, settings)
+    first, second = (json.loads(re.search(r">(.*)<", render())[1])["imports"] for _ in range(2))
+    assert first[f"/static/{BASE}"].startswith(f"https://bucket.example.com/files/{BASE}?signature=")
+    assert first[f"/static/{BASE}"] != second[f"/static/{BASE}"]
+    # The base's own relative imports are resolved there, without a signature.
+    assert first["https://bucket.example.com/files/js/services/websocket/backoff.js"].endswith(
+        "?signature=" + first["/static/js/services/websocket/backoff.js"].rpartition("=")[2]
+    )
+
+
+def test_the_policy_allows_another_origins_files(settings):
+    use(SignedStorage, settings)
+    response = HttpResponse()
+    csp.ContentSecurityPolicyMiddleware(lambda request: response)(RequestFactory().get("/"))
+    directives = dict(each.split(" ", 1) for each in response.headers[csp.HEADER].split("; "))
+    assert directives["default-src"] == "'self' https://bucket.example.com"
+    assert directives["script-src"].endswith(" https://bucket.example.com")
+    assert directives["connect-src"] == "'self'"
+
+
+def test_a_file_that_the_storage_lacks_is_left_out_and_reported_once(settings, caplog):
+    use(LackingStorage, settings)
+    imports = [import_map.imports() for _ in range(2)][-1]
+    assert f"/static/{BASE}" in imports
+    assert not [name for name in imports if name.endswith(("backoff.js", "heartbeat.js"))]
+    assert caplog.text.count("The import map lacks") == 2
+    assert "does `manage.py collectstatic` collect it?" in caplog.text
+
+
+def test_of_a_package_only_imported_modules_are_mapped(tmp_path, settings):
+    package = tmp_path / "site-packages/big"
+    for number in range(300):
+        (package / f"big/part{number}.js").parent.mkdir(parents=True, exist_ok=True)
+        (package / f"big/part{number}.js").write_text("export default 1;")
+    (package / "big/index.js").write_text("import './part7.js'; export * from './part8.js';")
+    (package / "big/all.min.js").write_text("import './part9.js'")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "app.js").write_text("import '/static/big/index.js'; import('/static/big/all.min.js'); import 'bare';")
+    settings.STATICFILES_DIRS = [own, package]
+    found = {path for path in import_map._find_modules() if path.startswith(("big/", "app"))}
+    assert found == {"app.js", "big/index.js", "big/part7.js", "big/part8.js", "big/all.min.js"}
 
 
 def test_the_connection_status_has_its_texts_in_the_language_of_the_page():
