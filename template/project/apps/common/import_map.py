@@ -103,7 +103,7 @@ def _modules() -> list[str]:
 
 def _find_modules() -> list[str]:
     """The paths of the modules: those of local apps, and those of packages that they import."""
-    files = {}
+    files: dict[str, Path] = {}
     for finder in get_finders():
         for path, storage in finder.list([]):
             if path.endswith((".js", ".mjs")):
