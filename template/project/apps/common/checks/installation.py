@@ -1,6 +1,7 @@
 """The settings, routes and addresses that the common part needs; docs/existing-project.md lists them."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from channels.layers import channel_layers
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
+from django.contrib.sessions.backends.signed_cookies import SessionStore as SignedCookies
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.handlers.asgi import ASGIHandler
 from django.core.management import get_commands
@@ -48,6 +50,11 @@ E008 = Error(
     hint="Set REDIS_URL = os.environ.get('REDIS_URL', ''); empty means memory, which is right for one process.",
     id="common.E008",
 )
+E016 = Error(
+    "The sessions are in signed cookies, which cannot be revoked: a logout does not close the user's connections.",
+    hint="Set SESSION_ENGINE to another one, such as 'django.contrib.sessions.backends.cached_db'.",
+    id="common.E016",
+)
 W005 = Warning(
     "The application in asgi.py does not show its WebSocket routes, so it is unknown whether a feature is served.",
     hint=(
@@ -71,6 +78,7 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
         (E005, bool(getattr(settings, "ASGI_APPLICATION", ""))),
         (E007, "default" in channel_layers.configs),
         (E008, hasattr(settings, "REDIS_URL")),
+        (E016, not _are_in_cookies(settings.SESSION_ENGINE)),
     ]
     return [error for error, is_right in found if not is_right]
 
@@ -102,6 +110,13 @@ def check_live_pages(app_configs: AppConfigs = None, **kwargs: Any) -> list[Chec
 def check_login_page(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     asks = any(map(_asks_to_sign_in, live_pages()))
     return [W006] if asks and not _is_served(settings.LOGIN_URL) else []
+
+
+def _are_in_cookies(session_engine: str) -> bool:
+    try:
+        return issubclass(import_module(session_engine).SessionStore, SignedCookies)
+    except ImportError:  # which Django reports
+        return False
 
 
 def _routes() -> dict[str, list[URLPattern]]:

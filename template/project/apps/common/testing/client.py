@@ -40,14 +40,16 @@ async def connect(
     origin: str = ORIGIN,
     application: Any = None,
     raise_exceptions: bool = True,
+    page_data: str = "",
 ) -> AsyncIterator["Client"]:
     """A client that has connected to the path, signed in as the user, if one is given.
 
     origin: of the page that connects; empty for a client that is no browser.
     application: another than the project's own, for tests of a consumer without a route.
     raise_exceptions: False for a test that provokes an exception in a consumer, to see what the client receives.
+    page_data: what the view's page_data() returned, with the position and the user of the page.
     """
-    client = Client(path, await sign_in(user) if user else "", origin, application, raise_exceptions)
+    client = Client(path, await sign_in(user) if user else "", origin, application, raise_exceptions, page_data)
     try:
         await client.open()
         yield client
@@ -66,13 +68,21 @@ class Client:
     """The browser's end of a connection. `connect()` opens and drops one; a test may also do so itself."""
 
     def __init__(
-        self, path: str, cookie: str = "", origin: str = ORIGIN, application: Any = None, raise_exceptions: bool = True
+        self,
+        path: str,
+        cookie: str = "",
+        origin: str = ORIGIN,
+        application: Any = None,
+        raise_exceptions: bool = True,
+        page_data: str = "",
     ) -> None:
+        page: dict[str, Any] = json.loads(page_data or "{}")
         self.path = path
         self.cookie = cookie
         self.messages: list[Message] = []  # that arrived and were not asked for yet
         self.received: list[Message] = []  # all, since the last open()
-        self.position: dict[str, Any] | None = None  # epoch and seq, with which the next open() connects
+        self._page_user = {name: page.pop(name) for name in ("page_user",) if name in page}
+        self.position: dict[str, Any] | None = page or None  # epoch and seq, with which the next open() connects
         self._origin = origin
         self._application = application or get_default_application()
         self._raises = raise_exceptions
@@ -217,8 +227,8 @@ class Client:
 
     def _scope(self) -> dict[str, Any]:
         path, query = urlsplit(self.path).path, urlsplit(self.path).query
-        if self.position:
-            query = urlencode(dict(parse_qsl(query)) | self.position)
+        if page := self._page_user | (self.position or {}):
+            query = urlencode(dict(parse_qsl(query)) | page)
         headers = {"host": "testserver", "origin": self._origin, "cookie": self.cookie}
         return {
             "type": "websocket",

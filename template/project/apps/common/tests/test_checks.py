@@ -257,6 +257,19 @@ def test_a_setting_that_is_missing_is_named(settings):
     assert ids(installation.check_settings()) == ["common.E007", "common.E008"]
 
 
+@pytest.mark.parametrize(
+    ("engine", "found"),
+    [
+        ("django.contrib.sessions.backends.signed_cookies", ["common.E016"]),
+        ("django.contrib.sessions.backends.cached_db", []),
+        ("no.such.engine", []),
+    ],
+)
+def test_sessions_in_cookies_cannot_be_revoked(engine, found, settings):
+    settings.SESSION_ENGINE = engine
+    assert ids(installation.check_settings()) == found
+
+
 @pytest.mark.parametrize("application", [get_asgi_application(), ProtocolTypeRouter({"http": get_asgi_application()})])
 def test_an_application_for_http_alone_serves_no_websocket(asgi, application):
     asgi(application=application)

@@ -120,7 +120,7 @@ async def test_one_look_up_serves_all_connections_of_a_session(user, loads, monk
         await until(lambda: len(connections()) == 11)
         asked = []
         monkeypatch.setattr(Connection, "recheck", lambda self, user: _note(asked, user))
-        get_registry().handle_command({"recheck": str(user.pk)})
+        get_registry().handle_command({"recheck": identity.user_key(user)})
         await until(lambda: len(asked) == 11)
         assert [len(keys) for keys in loads] == [2]
         for tab in tabs:
@@ -146,7 +146,7 @@ async def test_a_connection_that_goes_in_the_same_moment_keeps_no_other_from_bei
         await one.assert_silent()
         await other.assert_silent()
         await get_user_model().objects.filter(pk=user.pk).aupdate(is_active=False)
-        get_registry().handle_command({"recheck": str(user.pk)})
+        get_registry().handle_command({"recheck": identity.user_key(user)})
         await get_registry().remove(connections()[0])
         await other.assert_closed(3000)
 
@@ -163,7 +163,7 @@ async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, oth
             connection.check_at = 0
         await other.assert_closed(3000)
         await one.assert_silent()
-    assert f"The user {user.pk} could not be looked up" in caplog.text
+    assert f"The user {identity.user_key(user)} could not be looked up" in caplog.text
 
 
 async def test_a_session_that_cannot_be_read_keeps_no_other_from_connecting(user, monkeypatch):

@@ -10,7 +10,7 @@ from django.test import RequestFactory
 from django.urls import path
 
 from apps.common.testing import connect
-from apps.common.websockets.access.identity import Identity, identify
+from apps.common.websockets.access.identity import Identity, identify, user_key
 from apps.common.websockets.process.registry import get_registry
 
 from .serving import PATH, connections, consumers, serve
@@ -44,15 +44,15 @@ class WithToken(MembersConsumer):
         return with_user
 
 
-async def rechecked(user_id) -> None:
-    get_registry().handle_command({"recheck": str(user_id)})
+async def rechecked(user) -> None:
+    get_registry().handle_command({"recheck": user_key(user)})
     await until(lambda: not get_registry()._tasks)
 
 
 async def test_they_stay_after_a_recheck(user):
     async with connect(PATH, application=serve(WithToken, token_user=user)) as client:
         await client.assert_silent()
-        await rechecked(user.pk)
+        await rechecked(user)
         user.first_name = "Ann"
         await user.asave()
         await client.assert_silent()
@@ -63,8 +63,8 @@ async def test_they_stay_also_beside_a_visitors_session(user, other_user):
     served = serve(WithToken, token_user=user)
     async with connect(PATH, other_user, application=served) as client:
         await client.assert_silent()
-        assert identify(connections()[0].scope) == Identity("", str(user.pk))
-        await rechecked(user.pk)
+        assert identify(connections()[0].scope) == Identity("", user_key(user))
+        await rechecked(user)
         await client.assert_silent()
 
 
@@ -74,8 +74,8 @@ async def test_they_need_no_session(user):
 
     async with connect(PATH, application=application) as client:
         await client.assert_silent()
-        assert identify(connections()[0].scope) == Identity("", str(user.pk))
-        await rechecked(user.pk)
+        assert identify(connections()[0].scope) == Identity("", user_key(user))
+        await rechecked(user)
         await client.assert_silent()
 
 
@@ -90,7 +90,7 @@ async def test_a_deactivated_user_is_disconnected(recheck_all, user):
 async def test_a_user_in_no_table_stays_connected(recheck_all):
     async with connect(PATH, application=serve(WithToken, token_user=TokenUser())) as client:
         await client.assert_silent()
-        await rechecked(7)
+        await rechecked(TokenUser())
         await client.assert_silent()
 
 
@@ -98,7 +98,7 @@ async def test_a_session_in_the_scope_identifies_the_connection(user):
     async with connect(PATH, user, application=serve(MembersConsumer)) as client:
         await client.assert_silent()
         [connection] = connections()
-        assert identify(connection.scope) == Identity(connection.scope["session"].session_key, str(user.pk))
+        assert identify(connection.scope) == Identity(connection.scope["session"].session_key, user_key(user))
 
 
 def test_a_logout_without_a_session_is_no_error(user):

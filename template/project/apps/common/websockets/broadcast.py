@@ -14,6 +14,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 
+from apps.common.websockets.access.identity import user_key
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import publish_command
@@ -40,12 +41,12 @@ async def abroadcast(group: str, message: Message) -> None:
 
 def broadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
     """Send a message to every connection of the user after commit. It is not kept. For sync code."""
-    _after_commit(partial(publish_command, {"to_user": str(user.pk), "text": message.encode()}), "abroadcast_to_user")
+    _after_commit(partial(publish_command, {"to_user": user_key(user), "text": message.encode()}), "abroadcast_to_user")
 
 
 async def abroadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
     """Send a message to every connection of a user, at once. For async code."""
-    await sync_to_async(publish_command, thread_sensitive=False)({"to_user": str(user.pk), "text": message.encode()})
+    await sync_to_async(publish_command, thread_sensitive=False)({"to_user": user_key(user), "text": message.encode()})
 
 
 def stream_position(group: str) -> Position | None:

@@ -4,14 +4,19 @@ import json
 
 from django.http import HttpRequest
 
+from apps.common.websockets.access.page_user import page_user
 from apps.common.websockets.broadcast import stream_position
 
 
-def page_data(request: HttpRequest, group: str) -> str:
-    """The group's position now, as JSON for the attribute data-websocket; "{}" while the stream store is unavailable.
+def page_data(request: HttpRequest | None, group: str) -> str:
+    """The group's position now and a token of the page's user, as JSON for the attribute data-websocket. Without the
+    position, while the stream store is unavailable, the page reloads its state when it has connected.
 
     Call it first in a view, before the queries: broadcasts after this call reach the page, also before it has
-    connected. `request` is the page's own.
+    connected. request: the page's own; None for a page that a shared cache gives to several visitors.
     """
     position = stream_position(group)
-    return json.dumps(position._asdict() if position else {}, separators=(",", ":"))
+    data: dict[str, str | int] = dict(position._asdict()) if position else {}
+    if request and hasattr(request, "user"):
+        data["page_user"] = page_user(request.user)
+    return json.dumps(data, separators=(",", ":"))

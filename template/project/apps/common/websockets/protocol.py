@@ -36,6 +36,7 @@ class CloseCode(IntEnum):
     NOT_ALLOWED = 4403
     NO_SUCH_PATH = 4404
     SILENT = 4408
+    OTHER_USER = 4409  # the page was rendered for somebody else
     TOO_FAST = 4429
 
 
@@ -134,6 +135,13 @@ def parse_position(query: bytes) -> Position | None:
     epoch, seq = values.get("epoch", ""), values.get("seq", "")
     is_number = seq.isascii() and seq.isdecimal() and len(seq) <= MAX_SEQ_DIGITS
     return Position(epoch, int(seq)) if epoch and is_number else None
+
+
+def parse_page_user(query: bytes) -> str | None:
+    """The token of the page's user, from the same URL; None without one."""
+    if b"page_user" not in query:
+        return None
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("page_user")
 
 
 def error_message(error: MessageError, ref: Ref = None) -> str:

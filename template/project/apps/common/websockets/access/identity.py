@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any, NamedTuple
 
 from django.contrib import auth
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import OperationalError
+from django.db import OperationalError, router
+from django.db.models import Model
 
 from apps.common.websockets.access.sessions import load_session
 
@@ -18,40 +20,60 @@ User = AbstractBaseUser | AnonymousUser
 class Identity(NamedTuple):
     """The key of a re-check: the session, or without one the user."""
 
-    session_key: str  # "" without a session, or if the user comes from a token and not from the session
-    user_id: str  # the primary key; "" for an anonymous visitor
+    session_key: str  # "" for an anonymous visitor, or if the user comes from a token and not from the session
+    user: str  # user_key()
+
+
+def user_key(user: Any, using: str = "") -> str:
+    """The database, model and primary key of a user, such as "default users.user 7"; "" for an anonymous visitor.
+
+    A proxy or a child of the user model is the same user. using: the alias of the database, if not the user's own.
+    """
+    if user.pk is None:
+        return ""
+    if not isinstance(user, Model):  # a token's user who is in no table
+        return f"{type(user).__module__} {type(user).__qualname__} {user.pk}"
+    model: Any = user._meta.concrete_model
+    base: Any = auth.get_user_model()._meta.concrete_model
+    model = base if issubclass(model, base) else model
+    alias, source = router.db_for_write(model, instance=user), router.db_for_read(model, instance=user)
+    if alias == source:  # otherwise users are read from replicas of this database
+        alias = using or user._state.db or alias
+    return f"{alias} {model._meta.label_lower} {getattr(user, model._meta.pk.attname)}"
 
 
 def identify(scope: Any) -> Identity:
     """The identity behind a scope's connection."""
-    user_id, session = str(scope["user"].pk or ""), scope.get("session")
-    if session is None or (user_id and (not session.accessed or session.get(auth.SESSION_KEY) != user_id)):
-        return Identity("", user_id)
-    return Identity(session.session_key or "", user_id)
+    user, session = scope["user"], scope.get("session")
+    key = user_key(user)
+    if not key or session is None or not session.accessed or session.get(auth.SESSION_KEY) != str(user.pk):
+        return Identity("", key)
+    return Identity(session.session_key or "", key)
 
 
-def load_users(users: Mapping[Identity, User]) -> dict[Identity, User]:
-    """The users of these identities as of now. A user whose session ended, who was deactivated or whose password
-    changed becomes AnonymousUser. An identity that cannot be looked up is logged and left out.
+def load_users(users: Mapping[Identity, tuple[User, Context]]) -> dict[Identity, User]:
+    """The users of these identities as of now, each looked up in the context of its connection. A user whose session
+    ended, who was deactivated or whose password changed becomes AnonymousUser. An identity that cannot be looked up is
+    logged and left out.
 
     Raises OperationalError if the database is unavailable.
     """
     found = {}
-    for identity, user in users.items():
+    for identity, (user, context) in users.items():
         try:
-            found[identity] = _reload(identity, user)
+            found[identity] = context.run(_reload, identity, user)
         except OperationalError:
             raise
         except Exception:  # a session store may raise anything; one session must not prevent the others' check
-            logger.exception("The user %s could not be looked up", identity.user_id or "of a session")
+            logger.exception("The user %s could not be looked up", identity.user)
     return found
 
 
 def _reload(identity: Identity, user: User) -> User:
     if identity.session_key:
-        return load_session(identity.session_key)[1]
-    model = auth.get_user_model()
-    if not isinstance(user, model):
+        current = load_session(identity.session_key)[1]
+        return current if user_key(current) == identity.user else AnonymousUser()
+    if not isinstance(user, Model):
         return user  # anonymous, or a token's user who is in no table
-    current = model._default_manager.filter(pk=user.pk).first()
-    return current if current and current.is_active else AnonymousUser()
+    reloaded: Any = user._meta.model._default_manager.using(user._state.db).filter(pk=user.pk).first()
+    return reloaded if reloaded and getattr(reloaded, "is_active", True) else AnonymousUser()

@@ -1,7 +1,7 @@
 """The session and the user of a connection, read in one go when it opens."""
 
 import asyncio
-from contextvars import Context
+from contextvars import Context, copy_context
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +34,7 @@ class SessionAuth:
         if session_key:
             session, user = await of_running_loop(BatchLoader).load(session_key)
         else:
-            session, user = _store(None), AnonymousUser()
+            session, user = new_session(), AnonymousUser()
         scope.update(session=session, user=user)  # a copy would stay in memory beside it as long as the connection
         await self.application(scope, receive, send)
 
@@ -44,13 +44,14 @@ class BatchLoader:
     after a restart all of them do. One for each event loop."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, asyncio.Future[Loaded]]] = []
+        self._waiting: list[tuple[str, Context, asyncio.Future[Loaded]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def load(self, session_key: str) -> Loaded:
-        """The session and its user; a new session and AnonymousUser if there is no such session."""
+        """The session and its user; a new session and AnonymousUser if there is no such session. They are looked up in
+        the caller's context, upon which a database router may depend."""
         future: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
-        self._waiting.append((session_key, future))
+        self._waiting.append((session_key, copy_context(), future))
         if self._task is None:
             # One task serves several connections, so it must not inherit the first one's context.
             self._task = asyncio.create_task(self._work(), context=Context())
@@ -61,12 +62,17 @@ class BatchLoader:
             waiting, self._waiting = self._waiting, []
             loaded: list[Any]
             try:
-                loaded = await database_sync_to_async(_load_all)([session_key for session_key, _ in waiting])
+                loaded = await database_sync_to_async(_load_all)([(key, context) for key, context, _ in waiting])
             except Exception as error:
                 loaded = [error] * len(waiting)
-            for (_, future), result in zip(waiting, loaded, strict=True):
+            for (_, _, future), result in zip(waiting, loaded, strict=True):
                 _resolve(future, result)
         self._task = None
+
+
+def new_session() -> SessionBase:
+    """An empty session, which is not stored before it is saved."""
+    return _store(None)
 
 
 def load_session(session_key: str) -> Loaded:
@@ -88,8 +94,8 @@ class _SessionSnapshot(dict[str, Any]):
         """Does not renew the session."""
 
 
-def _load_all(session_keys: list[str]) -> list[Any]:
-    return [_attempt(session_key) for session_key in session_keys]
+def _load_all(sessions: list[tuple[str, Context]]) -> list[Any]:
+    return [context.run(_attempt, session_key) for session_key, context in sessions]
 
 
 def _attempt(session_key: str) -> Any:

@@ -12,6 +12,7 @@ from channels.exceptions import DenyConnection, StopConsumer
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from apps.common.websockets import protocol
+from apps.common.websockets.access.page_user import claim_page
 from apps.common.websockets.connection.dispatcher import Dispatcher
 from apps.common.websockets.connection.inbox import Inbox
 from apps.common.websockets.connection.interfaces import Consumer
@@ -39,6 +40,7 @@ class Connection:
         "_dispatcher",
         "_is_accepted",
         "_is_finishing",
+        "_is_own_page",
         "_peers",
         "_send",
         "_task",
@@ -63,6 +65,7 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._is_accepted = False
         self._is_finishing = False
+        self._is_own_page = True
         self.is_closing = False  # no further message is handled, no group joined
         self._peers = 0  # connections of the same user, or of anonymous visitors at the same address
         self.last_message_at = now
@@ -116,6 +119,7 @@ class Connection:
         try:
             if "user" not in self.scope:
                 raise RuntimeError("the scope has no user; in asgi.py, wrap the routes in SessionAuth")
+            self._is_own_page = claim_page(self.scope)
             # Registered before the access check, so that a logout in between closes it.
             self._peers = await get_registry().add(self)
             await self.consumer.connect()
@@ -198,10 +202,14 @@ class Connection:
     # -----------------------------------------------------------------------------------------------------------------
 
     async def _refusal(self) -> CloseCode | None:
+        is_signed_in = self.scope["user"].is_authenticated
+        if is_signed_in and not self._is_own_page:
+            return CloseCode.OTHER_USER
         if not await self.consumer.is_allowed():
-            return CloseCode.NOT_ALLOWED if self.scope["user"].is_authenticated else CloseCode.NOT_SIGNED_IN
-        limits = self.consumer
-        limit = limits.max_connections if self.scope["user"].is_authenticated else limits.max_connections_per_address
+            return CloseCode.NOT_ALLOWED if is_signed_in else CloseCode.NOT_SIGNED_IN
+        if not self._is_own_page:  # its user has signed out; a public page must not stay open under that user's name
+            return CloseCode.OTHER_USER
+        limit = self.consumer.max_connections if is_signed_in else self.consumer.max_connections_per_address
         return CloseCode.TOO_FAST if self._peers > limit else None
 
     async def recheck(self, user: AbstractBaseUser | AnonymousUser) -> None:

@@ -27,6 +27,7 @@ from apps.common.websockets.streams.base import Command
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 1.0
+CHECKS_PER_SECOND = 500  # where the access of all is checked again; in a large process a twentieth of all
 WAITING_BYTES = 64 * 1024 * 1024  # of all connections, where the settings have no WEBSOCKET_WAITING_BYTES
 
 
@@ -85,25 +86,25 @@ class Registry:
         """Register a connection. Returns how many its user has in this event loop, or, for an anonymous visitor, how
         many such visitors have at its address; 0 where a server knows no address."""
         self.connections[connection] = identity = identify(connection.scope)
-        peers = self._by_user.setdefault(identity.user_id, set())
+        peers = self._by_user.setdefault(identity.user, set())
         peers.add(connection)
         self._by_session.setdefault(identity.session_key, set()).add(connection)
-        if not identity.user_id:
+        if not identity.user:
             peers = self._by_address.setdefault(_address(connection.scope), set())
             peers.add(connection)
         self._housekeeper.start()
         if not self._is_subscribed:
             await self._subscribe()
-        return len(peers) if identity.user_id or _address(connection.scope) else 0
+        return len(peers) if identity.user or _address(connection.scope) else 0
 
     async def remove(self, connection: Registered) -> None:
         """Unregister a connection; without effect on one that is not registered."""
         if connection not in self.connections:
             return
         identity = self.connections.pop(connection)
-        _discard(self._by_user, identity.user_id, connection)
+        _discard(self._by_user, identity.user, connection)
         _discard(self._by_session, identity.session_key, connection)
-        if not identity.user_id:
+        if not identity.user:
             _discard(self._by_address, _address(connection.scope), connection)
         if not self.connections:
             self._housekeeper.stop()
@@ -115,19 +116,22 @@ class Registry:
         for task in self._tasks:
             task.cancel()
 
-    def of_user(self, user_id: str) -> list[Registered]:
-        """A user's connections, by the primary key as a string."""
-        return list(self._by_user.get(user_id, ()))
+    def of_user(self, key: str) -> list[Registered]:
+        """A user's connections, by user_key()."""
+        return list(self._by_user.get(key, ()))
 
     def handle_command(self, command: Command) -> None:
-        """sign_out: a session's key; its connections are closed. recheck: a user's id, whose connections are
-        re-checked. to_user: a user's id, to whose connections "text" is sent. drain: seconds, if "host" is this one."""
+        """sign_out: a session's key; its connections are closed. recheck: a user_key(), whose connections are
+        re-checked. recheck_all: "yes" for those of all users. to_user: a user_key(), to whose connections "text" is
+        sent. drain: seconds, if "host" is this one."""
         if session_key := command.get("sign_out"):
             self._close(self._by_session.get(session_key, ()), CloseCode.SIGNED_OUT)
-        if user_id := command.get("recheck"):
-            self.spawn(self._recheck(self.of_user(user_id)), Context())
-        if user_id := command.get("to_user"):
-            for connection in self.of_user(user_id):
+        if user := command.get("recheck"):
+            self.spawn(self._recheck(self.of_user(user)), Context())
+        if command.get("recheck_all"):
+            self._recheck_soon()
+        if user := command.get("to_user"):
+            for connection in self.of_user(user):
                 connection.write(command["text"])
         if (within := command.get("drain")) and command["host"] == gethostname():
             self._drain(int(within))
@@ -216,6 +220,12 @@ class Registry:
             return False
         return True
 
+    def _recheck_soon(self) -> None:
+        """Make every access check due, spread so that the database is not asked about all users at once."""
+        now, per_second = asyncio.get_running_loop().time(), max(CHECKS_PER_SECOND, len(self.connections) / 20)
+        for number, connection in enumerate(self.connections):
+            connection.check_at = min(connection.check_at, now + number / per_second)
+
     async def _recheck(self, connections: Iterable[Registered]) -> None:
         by_identity: dict[Identity, list[Registered]] = {}
         for connection in connections:
@@ -223,7 +233,7 @@ class Registry:
                 by_identity.setdefault(identity, []).append(connection)
         if not by_identity:
             return
-        known = {identity: members[0].scope["user"] for identity, members in by_identity.items()}
+        known = {key: (first.scope["user"], first.context.copy()) for key, (first, *_) in by_identity.items()}
         users = await database_sync_to_async(load_users)(known)
         for identity, user in users.items():
             for connection in by_identity[identity]:
