@@ -31,6 +31,9 @@ def connection_status() -> SafeString:
         "disconnected": _("Disconnected"),
         "error": _("Connection failed"),
         "retry": _("Retry"),
+        "reload": _("Reload"),
+        "outdated": _("This page is out of date."),
+        "other-user": _("This page was opened by another user."),
         "wait": _("next attempt in {n} s"),
         "latency": _("{n} ms"),
     }

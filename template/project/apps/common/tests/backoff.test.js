@@ -29,6 +29,19 @@ describe('Backoff', () => {
         expect(delays(backoff)).toEqual([1000, 2000, 3000, 3000, 3000, undefined]);
     });
 
+    it.each([
+        [0, 30_000],
+        [0.5, 60_000],
+        [1, 90_000],
+    ])('probes on after the last attempt where that is asked for: %d, %d ms', (random, delay) => {
+        vi.spyOn(Math, 'random').mockReturnValue(random);
+        const backoff = new Backoff({ ...LIMITS, probeDelay: 60_000 });
+        expect(Array.from({ length: 8 }, () => backoff.next()).slice(5)).toEqual(
+            Array(3).fill(delay),
+        );
+        expect(backoff.attempt).toBe(5);
+    });
+
     it('counts on after a connection that was not stable', () => {
         const backoff = new Backoff(LIMITS);
         backoff.next();

@@ -29,6 +29,7 @@ describe('connection-status', () => {
             ['disconnected', {}, ''],
             ['error', { reason: 'Not signed in.' }, 'Not signed in.'],
             ['error', {}, ''],
+            ['error', { code: 4409, reason: '' }, 'This page was opened by another user.'],
         ]),
     )('%s with %o says %j', (status, facts, text) => {
         expect(module.describe(status, facts, module.textsOf({}))).toBe(text);

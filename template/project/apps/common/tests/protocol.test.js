@@ -42,6 +42,11 @@ describe('socketURL', () => {
         },
     );
 
+    it('leaves out what is not known', () => {
+        vi.stubGlobal('location', new URL('http://example.com/'));
+        expect(socketURL('/ws/', { page_user: undefined })).toBe('ws://example.com/ws/');
+    });
+
     it('adds the position to what the endpoint asks', () => {
         vi.stubGlobal('location', new URL('http://example.com/'));
         const url = socketURL('/ws/?token=1', { epoch: 'k&3x', seq: 17 });
@@ -53,16 +58,20 @@ describe('parsePageData', () => {
     it.each([undefined, '', '{}', '{"epoch":"k3x"}', '{"seq":17}'])(
         '%j has no position',
         (text) => {
-            expect(parsePageData(text)).toBeUndefined();
+            expect(parsePageData(text)).toEqual({});
         },
     );
 
     it.each(['{"epoch":"k3x","seq":0}', '{"epoch":"k3x","seq":0,"token":"t","contract":{"v":1}}'])(
         '%s has one',
         (text) => {
-            expect(parsePageData(text)).toEqual({ epoch: 'k3x', seq: 0 });
+            expect(parsePageData(text)).toEqual({ position: { epoch: 'k3x', seq: 0 } });
         },
     );
+
+    it("has the token of the page's user as it is", () => {
+        expect(parsePageData('{"page_user":"a-b_c"}')).toEqual({ page_user: 'a-b_c' });
+    });
 
     it.each(['k3x', 'null', '{&quot;epoch', '[object Object]'])(
         'refuses %s and names the fix',

@@ -25,6 +25,17 @@ async def test_reconnects_when_the_server_was_killed(visitor, server):
     assert visitor.position["seq"] == "1"
 
 
+async def test_recovers_from_a_long_outage_by_itself_when_it_probes(visitor, server):
+    await visitor.connect(minDelay=2, maxDelay=4, maxAttempts=2, probeDelay=200)
+    server.kill()
+    for _ in range(3):
+        _, details = await visitor.event("connectionStatus", lambda status, details: details.get("delay", 0) >= 100)
+        assert details["attempt"] == 2
+    server.start()
+    assert await visitor.status("connected") == {"attempt": 2}
+    assert "error" not in visitor.statuses
+
+
 async def test_reconnects_when_the_server_was_restarted(visitor, server):
     await visitor.connect(**PATIENT)
     await visitor.page.evaluate("Math.random = () => 0")  # the first to return

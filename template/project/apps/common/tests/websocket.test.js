@@ -390,8 +390,92 @@ describe('the position', () => {
         expect(await askedAgain(all)).toBe('?epoch=m9a&seq=4');
     });
 
+    it.each(['{}', '{"page_user":"a-b_c"}'])(
+        'makes a page that was rendered without one reload its state: %s',
+        async (text) => {
+            const server = await startServer({ welcome: { epoch: 'm9a', seq: 3 } });
+            const service = makeService({ pageData: text });
+            const resync = nextEvent(service, 'resync');
+            service.connect();
+            expect(await resync).toEqual([{ epoch: 'm9a', seq: 3 }]);
+            const connection = await server.nextConnection();
+            const seen = vi.fn();
+            service.on('resync', seen);
+            const search = await askedAgain({ server, service, connection });
+            expect(search).toMatch(/^\?epoch=m9a&seq=3/);
+            expect(seen).not.toHaveBeenCalled();
+        },
+    );
+
+    it.each([{ pageData }, { pageData: '' }, {}])(
+        'makes no other page reload its state: %j',
+        async (options) => {
+            const seen = vi.fn();
+            const server = await startServer({ welcome: { epoch: 'k3x', seq: 21 } });
+            const service = makeService(options);
+            service.on('resync', seen);
+            const greeted = nextEvent(service, 'latency');
+            service.connect();
+            await greeted;
+            expect([server.connectionCount, seen.mock.calls]).toEqual([1, []]);
+        },
+    );
+
+    it('does not reload a page whose group has no stream', async () => {
+        const seen = vi.fn();
+        await startServer({ welcome: { epoch: '', seq: 0 } });
+        const service = makeService({ pageData: '{}' });
+        service.on('resync', seen);
+        const greeted = nextEvent(service, 'latency');
+        service.connect();
+        await greeted;
+        expect(seen).not.toHaveBeenCalled();
+    });
+
     it('is refused where the page data is malformed', () => {
         expect(() => makeService({ pageData: 'k3x' })).toThrow('{{ page_data }}');
+    });
+});
+
+describe("the page's user", () => {
+    const pageData = JSON.stringify({ epoch: 'k3x', seq: 17, page_user: 'a-b_c' });
+
+    it('is handed to the server unread, also after a resync', async () => {
+        const { server, service, connection } = await connected({ pageData });
+        expect(connection.url.search).toBe('?epoch=k3x&seq=17&page_user=a-b_c');
+        const resync = nextEvent(service, 'resync');
+        connection.send({ type: 'resync', data: { epoch: 'm9a', seq: 3 } });
+        await resync;
+        connection.cut();
+        const { search } = (await server.nextConnection()).url;
+        expect(search).toBe('?epoch=m9a&seq=3&page_user=a-b_c');
+    });
+
+    it('is final where the visitor is another by now', async () => {
+        const { server, service, connection } = await connected({ pageData, probeDelay: 2 });
+        connection.close(4409);
+        const [, { code }] = await nextStatus(service, 'error');
+        expect([code, server.connectionCount]).toEqual([4409, 1]);
+    });
+});
+
+describe('after a long outage', () => {
+    it('connects by itself, when it was asked to', async () => {
+        const server = await startServer();
+        const port = await deadPort();
+        let endpoint = `ws://127.0.0.1:${port}/`;
+        const service = makeService({ endpoint: () => endpoint, maxAttempts: 2, probeDelay: 4 });
+        const probing = nextEvent(service, 'connectionStatus', (status, { attempt, delay }) => {
+            return status === 'disconnected' && attempt === 2 && delay >= 2;
+        });
+        const connecting = service.connect();
+        await probing;
+        await probing;
+        endpoint = '/ws/orders/1/';
+        await connecting;
+        await server.nextConnection();
+        expect(service.status).toBe('connected');
+        expect(service.errors).toEqual([]);
     });
 });
 

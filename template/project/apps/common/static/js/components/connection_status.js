@@ -1,3 +1,6 @@
+import { isFinal } from '../services/websocket/protocol.js';
+import { mayReload } from './page_reload.js';
+
 /** @typedef {import('../services/websocket.js').BaseWebSocketService} Service */
 /** @typedef {import('../services/websocket/events.js').Status} Status */
 /** @typedef {import('../services/websocket/events.js').Details} Details */
@@ -20,6 +23,9 @@ const CSS = `
     }
 `;
 
+const OTHER_USER = 4409; // the close code
+const RELOAD_SPREAD = 5_000; // ms over which the pages reload that are notified at once
+
 /** Used where the element has no `data-` attribute of that name; `{n}` is the number. */
 const TEXTS = {
     connected: 'Connected',
@@ -27,6 +33,9 @@ const TEXTS = {
     disconnected: 'Disconnected',
     error: 'Connection failed',
     retry: 'Retry',
+    reload: 'Reload',
+    outdated: 'This page is out of date.',
+    otherUser: 'This page was opened by another user.',
     wait: 'next attempt in {n} s',
     latency: '{n} ms',
 };
@@ -39,13 +48,13 @@ export function textsOf(dataset) {
 /**
  * The detail beside the status: the reason, the countdown or the round-trip time.
  * @param {Status} status
- * @param {{ reason?: string, wait?: number, latency?: number }} facts ms
- * @param {{ wait: string, latency: string }} texts
+ * @param {{ code?: number, reason?: string, wait?: number, latency?: number }} facts ms
+ * @param {{ wait: string, latency: string, otherUser: string }} texts
  */
-export function describe(status, { reason, wait, latency }, texts) {
+export function describe(status, { code, reason, wait, latency }, texts) {
     const number = (/** @type {number} */ n, /** @type {string} */ text) =>
         text.replace('{n}', `${n}`);
-    if (status === 'error') return reason ?? '';
+    if (status === 'error') return code === OTHER_USER ? texts.otherUser : (reason ?? '');
     if (status === 'connected' && latency !== undefined)
         return number(Math.round(latency), texts.latency);
     if (status === 'disconnected' && wait !== undefined)
@@ -61,9 +70,14 @@ export class ConnectionStatus extends HTMLElement {
     #undo = [];
     /** @type {any} */
     #countdown;
+    /** @type {any} */
+    #reloading;
+    #isOutdated = false;
     #label = document.createElement('span');
     #detail = document.createElement('span');
-    #button = document.createElement('button');
+    #notice = document.createElement('span');
+    #retry = document.createElement('button');
+    #reload = document.createElement('button');
 
     constructor() {
         super();
@@ -72,10 +86,12 @@ export class ConnectionStatus extends HTMLElement {
         // Only the status is announced, not each second of the countdown.
         this.#label.setAttribute('role', 'status');
         this.#detail.className = 'detail';
-        this.#button.type = 'button';
-        this.#button.addEventListener('click', () => this.#service?.retry());
+        this.#notice.setAttribute('role', 'alert');
+        this.#retry.addEventListener('click', () => this.#service?.retry());
+        this.#reload.addEventListener('click', () => location.reload());
+        this.#retry.type = this.#reload.type = 'button';
         const root = this.attachShadow({ mode: 'open' });
-        root.append(dot, this.#label, this.#detail, this.#button);
+        root.append(dot, this.#label, this.#detail, this.#notice, this.#retry, this.#reload);
         // A constructed sheet, since a Content-Security-Policy may forbid <style>.
         const sheet = new CSSStyleSheet();
         sheet.replaceSync(CSS);
@@ -90,6 +106,20 @@ export class ConnectionStatus extends HTMLElement {
         this.disconnectedCallback();
         this.#service = service;
         if (this.isConnected) this.#subscribe();
+    }
+
+    /**
+     * Reload the page within five seconds, and with it the state. If it has a field that was changed, or has reloaded
+     * three times within a minute, the visitor is offered a button instead.
+     */
+    reload() {
+        this.#reloading ??= setTimeout(() => {
+            this.#reloading = undefined;
+            if (mayReload()) return location.reload();
+            this.#isOutdated = true;
+            this.#notice.textContent = textsOf(this.dataset).outdated;
+            this.#reload.hidden = false;
+        }, Math.random() * RELOAD_SPREAD);
     }
 
     connectedCallback() {
@@ -114,13 +144,16 @@ export class ConnectionStatus extends HTMLElement {
     }
 
     /** @param {Status} status @param {Details} details */
-    #show(status, { delay, reason }) {
+    #show(status, { delay, code, reason }) {
         this.setAttribute('status', status);
         const texts = textsOf(this.dataset);
         this.#label.textContent = texts[status];
-        this.#button.textContent = texts.retry;
-        this.#button.hidden = status !== 'error' && delay === undefined;
-        this.#showDetail({ reason, wait: delay });
+        this.#retry.textContent = texts.retry;
+        this.#reload.textContent = texts.reload;
+        const isLost = status === 'error' && isFinal(code ?? 0);
+        this.#retry.hidden = isLost || (status !== 'error' && delay === undefined);
+        this.#reload.hidden = !isLost && !this.#isOutdated;
+        this.#showDetail({ code, reason, wait: delay });
         clearInterval(this.#countdown);
         if (delay !== undefined) this.#count(Date.now() + delay);
     }
@@ -131,7 +164,7 @@ export class ConnectionStatus extends HTMLElement {
         this.#countdown = setInterval(tick, 1_000);
     }
 
-    /** @param {{ reason?: string, wait?: number, latency?: number }} facts */
+    /** @param {{ code?: number, reason?: string, wait?: number, latency?: number }} facts */
     #showDetail(facts) {
         const status = /** @type {Status} */ (this.getAttribute('status'));
         this.#detail.textContent = describe(status, facts, textsOf(this.dataset));

@@ -7,9 +7,10 @@ import { isFinal, parsePageData, SocketError, socketURL } from './websocket/prot
 import { Requests } from './websocket/requests.js';
 
 const DEFAULTS = {
-    maxAttempts: 5, // to reconnect, then status `error`
+    maxAttempts: 5, // to reconnect, then status `error`, or further attempts every `probeDelay`
     minDelay: 1_000, // ms before the first of them; doubled each time
     maxDelay: 30_000, // ms
+    probeDelay: 0, // ms between further attempts, on average; 0 for none
     stableAfter: 5_000, // ms connected until the attempts count from zero
     connectTimeout: 10_000, // ms
     requestTimeout: 10_000, // ms
@@ -44,6 +45,7 @@ export class BaseWebSocketService extends Events {
     /** @type {((error?: Error) => void)[]} */
     #waiters = [];
     #position;
+    #pageUser;
 
     /**
      * @param {{ endpoint: string | (() => string | Promise<string>), pageData?: string }
@@ -53,7 +55,7 @@ export class BaseWebSocketService extends Events {
     constructor(options) {
         super();
         this.#options = { ...DEFAULTS, ...options };
-        this.#position = parsePageData(options.pageData);
+        ({ position: this.#position, page_user: this.#pageUser } = parsePageData(options.pageData));
         this.#backoff = new Backoff(this.#options);
         this.#heartbeat = new Heartbeat(this.#options.pongTimeout, {
             ping: () => this.#socket?.send('{"type":"ping"}'),
@@ -137,7 +139,8 @@ export class BaseWebSocketService extends Events {
 
     /** @param {string} endpoint */
     #open(endpoint) {
-        const socket = new WebSocket(socketURL(endpoint, this.#position));
+        const query = { ...this.#position, page_user: this.#pageUser };
+        const socket = new WebSocket(socketURL(endpoint, query));
         socket.onopen = this.#during(() => this.#opened());
         socket.onmessage = this.#during(({ data }) => this.#receive(data));
         socket.onclose = this.#during(({ code, reason }) => this.#lost(code, reason));
@@ -252,7 +255,9 @@ export class BaseWebSocketService extends Events {
         if (maxBytes) this.#options.maxBytes = maxBytes;
         if (heartbeat) this.#heartbeat.start(heartbeat * 1_000);
         this.#heartbeat.probe();
-        if (recovered === false) this.#resync({ epoch, seq });
+        // A page without a position was rendered while the stream store was unavailable.
+        const isUnknown = epoch && this.#options.pageData && !this.#position;
+        if (recovered === false || isUnknown) this.#resync({ epoch, seq });
         // A known position stays: the missed broadcasts follow this message.
         else if (epoch) this.#position ??= { epoch, seq };
     }

@@ -8,7 +8,7 @@ export class Backoff {
     #limits;
     #openedAt = Infinity;
 
-    /** @param {{ maxAttempts: number, minDelay: number, maxDelay: number, stableAfter: number }} limits */
+    /** @param {{ maxAttempts: number, minDelay: number, maxDelay: number, stableAfter: number, probeDelay?: number }} limits */
     constructor(limits) {
         this.#limits = limits;
     }
@@ -23,10 +23,11 @@ export class Backoff {
      * @returns {number | undefined} ms to wait; undefined when no attempt is left
      */
     next(code) {
-        const { maxAttempts, minDelay, maxDelay, stableAfter } = this.#limits;
+        const { maxAttempts, minDelay, maxDelay, stableAfter, probeDelay } = this.#limits;
         if (Date.now() - this.#openedAt >= stableAfter) this.attempt = 0;
         this.#openedAt = Infinity;
-        if (this.attempt >= maxAttempts) return;
+        if (this.attempt >= maxAttempts)
+            return probeDelay ? probeDelay * (0.5 + Math.random()) : undefined;
         // Equal jitter: the fixed half outlasts a restart, the random half spreads the clients.
         const half = Math.min(maxDelay, minDelay * 2 ** this.attempt) / 2;
         const spread = code === RESTART && !this.attempt ? RESTART_SPREAD : half;

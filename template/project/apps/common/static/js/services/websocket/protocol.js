@@ -20,24 +20,24 @@ export function isFinal(code) {
 }
 
 /**
- * Members other than the position are left for later versions.
+ * Other members are left for later versions.
  * @param {string} [text] what the view's page_data() returned; empty for none
- * @returns {Position | undefined} undefined where the server could not tell it
+ * @returns {{ position?: Position, page_user?: string }} without what the server could not tell
  */
 export function parsePageData(text) {
     try {
-        const { epoch, seq } = JSON.parse(text || '{}');
-        return epoch && seq >= 0 ? { epoch, seq } : undefined;
+        const { epoch, seq, page_user } = JSON.parse(text || '{}');
+        return { position: epoch && seq >= 0 ? { epoch, seq } : undefined, page_user };
     } catch {
         throw new TypeError(`pageData must be the text of {{ page_data }}, not ${text}`);
     }
 }
 
-/** @param {string} endpoint @param {Position} [position] to continue from */
-export function socketURL(endpoint, position) {
+/** @param {string} endpoint @param {object} [query] the position to continue from, and the page's user */
+export function socketURL(endpoint, query) {
     const url = new URL(endpoint, location.href);
     url.protocol = url.protocol.replace('http', 'ws');
-    for (const [name, value] of Object.entries(position ?? {}))
-        url.searchParams.set(name, `${value}`);
+    for (const [name, value] of Object.entries(query ?? {}))
+        if (value !== undefined) url.searchParams.set(name, `${value}`);
     return url.href;
 }

@@ -1,0 +1,39 @@
+const KEY = 'websocket-reloads'; // in the tab's storage: the times of its reloads
+const LIMIT = 3; // reloads
+const PERIOD = 60_000; // ms
+
+/** Whether the page may reload itself now. Counts the reload that follows. */
+export function mayReload() {
+    if (hasInput()) return false;
+    try {
+        const now = Date.now();
+        /** @type {number[]} */
+        const times = JSON.parse(sessionStorage.getItem(KEY) ?? '[]');
+        const recent = times.filter((time) => Math.abs(now - time) < PERIOD);
+        if (recent.length >= LIMIT) return false;
+        sessionStorage.setItem(KEY, JSON.stringify([...recent, now]));
+        return true;
+    } catch {
+        return false; // without storage, reloads cannot be counted
+    }
+}
+
+/** Whether the page has a field that differs from what was rendered. */
+function hasInput() {
+    return [...document.querySelectorAll('input, textarea, select, [contenteditable]')].some(
+        isDirty,
+    );
+}
+
+/** @param {any} field */
+function isDirty(field) {
+    if (field.isContentEditable) return field.textContent.trim() !== '';
+    if (field.options) {
+        const options = [...field.options];
+        if (!options.some((option) => option.defaultSelected)) return field.selectedIndex > 0;
+        return options.some(({ selected, defaultSelected }) => selected !== defaultSelected);
+    }
+    // These have a value of their own where none was rendered.
+    if (['color', 'hidden', 'range'].includes(field.type)) return false;
+    return field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+}
