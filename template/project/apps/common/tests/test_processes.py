@@ -24,11 +24,24 @@ call_command("migrate", verbosity=0)
 get_user_model().objects.create_user(username="ann", password="ann-password")
 """
 
+# As `manage.py changepassword` does.
+CHANGE_PASSWORD = """
+from django.contrib.auth import get_user_model
+user = get_user_model().objects.get()
+user.set_password("ann-password")
+user.save()
+"""
+DELETE_SESSIONS = """
+from django.contrib.sessions.models import Session
+Session.objects.all().delete()
+"""
+
 
 class Server:
     """A server in a process of its own."""
 
     def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
         command = [sys.executable, "-m", "apps.common.tests.server_process"]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -132,6 +145,22 @@ async def test_logout_in_one_process_closes_the_page_in_the_other_within_a_secon
         await stays.send('{"type": "ping"}')
         await receive(stays, "pong")
     async with browser.connect(other) as page:
+        assert await close_code(page) == 4401
+
+
+@pytest.mark.parametrize("code", [CHANGE_PASSWORD, DELETE_SESSIONS], ids=["password", "sessions"])
+async def test_a_change_by_a_command_closes_the_pages_within_a_second(servers, code):
+    one, other, _ = servers
+    browser = Browser(one.port)
+    await asyncio.to_thread(browser.sign_in)
+    async with browser.connect(one.port) as page, browser.connect(other.port) as neighbour:
+        for websocket in (page, neighbour):
+            await receive(websocket, "welcome")
+        command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
+        await asyncio.to_thread(subprocess.run, command, env=one.environment, check=True)
+        for websocket in (page, neighbour):
+            assert await close_code(websocket, seconds=1) == 3000
+    async with browser.connect(other.port) as page:
         assert await close_code(page) == 4401
 
 

@@ -10,6 +10,7 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connections as databases
 from django.db import models
+from django.test.utils import isolate_apps
 
 from apps.common.testing import Client, connect
 from apps.common.testing.users import make_user
@@ -176,6 +177,16 @@ def test_a_user_of_a_replica_is_the_same_user(ann, settings):
     assert user_key(replicated) == user_key(ann)
 
 
+@isolate_apps("apps.users")
+def test_a_child_of_the_user_model_is_the_same_user(ann):
+    user = get_user_model()
+    meta = type("Meta", (), {"app_label": user._meta.app_label})
+    child = type("Clerk", (user,), {"__module__": __name__, "Meta": meta})(pk=ann.pk, id=str(ann.pk))
+    child._state.db = ann._state.db
+    assert user_key(child) == user_key(ann)
+
+
+@isolate_apps("apps.users")
 def test_a_user_of_another_model_is_another_user(ann):
     class Customer(models.Model):  # noqa: DJ008
         class Meta:

@@ -13,7 +13,9 @@ def page_data(request: HttpRequest | None, group: str) -> str:
     position, while the stream store is unavailable, the page reloads its state when it has connected.
 
     Call it first in a view, before the queries: broadcasts after this call reach the page, also before it has
-    connected. request: the page's own; None for a page that a shared cache gives to several visitors.
+    connected. An async view calls `await sync_to_async(page_data)(…)`.
+
+    request: the page's own; None for a page that a shared cache gives to several visitors.
     """
     position = stream_position(group)
     data: dict[str, str | int] = dict(position._asdict()) if position else {}

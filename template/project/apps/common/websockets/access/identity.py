@@ -39,7 +39,8 @@ def user_key(user: Any, using: str = "") -> str:
     alias, source = router.db_for_write(model, instance=user), router.db_for_read(model, instance=user)
     if alias == source:  # otherwise users are read from replicas of this database
         alias = using or user._state.db or alias
-    return f"{alias} {model._meta.label_lower} {getattr(user, model._meta.pk.attname)}"
+    field = model._meta.pk  # of the parent, for a child of the user model; a UUID may still be a string
+    return f"{alias} {model._meta.label_lower} {field.to_python(getattr(user, field.attname))}"
 
 
 def identify(scope: Any) -> Identity:
