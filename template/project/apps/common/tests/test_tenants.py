@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.db import connections as databases
-from django.db import models
+from django.db import models, transaction
 from django.test.utils import isolate_apps
 
 from apps.common.testing import Client, connect
@@ -18,9 +18,12 @@ from apps.common.websockets.access.identity import user_key
 from apps.common.websockets.access.page_user import page_user
 from apps.common.websockets.broadcast import abroadcast_to_user
 from apps.common.websockets.messages import Message
+from apps.common.websockets.process import revocation
+from apps.common.websockets.process.registry import get_registry
 
 from .serving import PATH, PublicConsumer, connections, consumers, serve
 from .test_access import MembersConsumer, recheck_all, sign_out
+from .wire import until
 
 __all__ = ["recheck_all"]
 
@@ -125,6 +128,25 @@ async def test_a_recheck_looks_there_too(ann, bob, recheck_all):
         await second.assert_closed(3000)
         await first.assert_silent()
         assert consumers()[0].user.get_username() == "ann"
+
+
+async def test_a_recheck_without_a_change_closes_nothing(ann, bob):
+    async with both(ann, bob) as (first, second):
+        for user in (ann, bob):
+            get_registry().handle_command({"recheck": user_key(user)})
+        await until(lambda: not get_registry()._tasks)
+        await first.assert_silent()
+        await second.assert_silent()
+        assert [consumer.user.get_username() for consumer in consumers()] == ["ann", "bob"]
+
+
+def test_a_change_is_published_after_the_commit_of_its_own_database(bob, monkeypatch):
+    published = []
+    monkeypatch.setattr(revocation, "publish_command", published.append)
+    with transaction.atomic(using="north"):
+        bob.save(using="north")
+        assert published == []
+    assert published == [{"recheck": user_key(bob)}]
 
 
 async def test_a_change_of_one_does_not_reach_the_other(ann, bob):
