@@ -238,16 +238,20 @@ def test_other_models_are_deleted_in_a_single_query():
     assert signals.post_delete.has_listeners(get_user_model())
 
 
-async def test_a_recheck_of_all_is_spread_over_rounds(user, monkeypatch):
-    monkeypatch.setattr(registry, "CHECKS_AT_ONCE", 2)
+async def test_a_recheck_of_all_is_spread(user, monkeypatch):
+    monkeypatch.setattr(registry, "CHECKS_PER_SECOND", 2)
     served = serve(MembersConsumer)
     async with AsyncExitStack() as stack:
         for _ in range(3):
             client = await stack.enter_async_context(connect(PATH, user, application=served))
             await client.assert_silent()
-        registry.get_registry().handle_command({"recheck_all": "yes"})
+        connections()[2].check_at = due = 0
         now = asyncio.get_running_loop().time()
-        assert [len(registry.get_registry()._due(now)) for _ in range(3)] == [2, 1, 0]
+        registry.get_registry().handle_command({"recheck_all": "yes"})
+        first, second, third = (connection.check_at for connection in connections())
+        assert now <= first < now + 0.4
+        assert second == pytest.approx(first + 0.5)
+        assert third == due
 
 
 async def test_another_users_session_under_the_same_key_closes(user, other_user, recheck_all):
