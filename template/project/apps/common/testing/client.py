@@ -49,7 +49,10 @@ async def connect(
     raise_exceptions: False for a test that provokes an exception in a consumer, to see what the client receives.
     page_data: what the view's page_data() returned, with the position and the user of the page.
     """
-    client = Client(path, await sign_in(user) if user else "", origin, application, raise_exceptions, page_data)
+    client = Client(path, await sign_in(user) if user else "", origin, application, raise_exceptions)
+    page = json.loads(page_data or "{}")
+    client.page_user = page.pop("page_user", None)
+    client.position = page or None
     try:
         await client.open()
         yield client
@@ -68,21 +71,14 @@ class Client:
     """The browser's end of a connection. `connect()` opens and drops one; a test may also do so itself."""
 
     def __init__(
-        self,
-        path: str,
-        cookie: str = "",
-        origin: str = ORIGIN,
-        application: Any = None,
-        raise_exceptions: bool = True,
-        page_data: str = "",
+        self, path: str, cookie: str = "", origin: str = ORIGIN, application: Any = None, raise_exceptions: bool = True
     ) -> None:
-        page: dict[str, Any] = json.loads(page_data or "{}")
         self.path = path
         self.cookie = cookie
         self.messages: list[Message] = []  # that arrived and were not asked for yet
         self.received: list[Message] = []  # all, since the last open()
-        self._page_user = {name: page.pop(name) for name in ("page_user",) if name in page}
-        self.position: dict[str, Any] | None = page or None  # epoch and seq, with which the next open() connects
+        self.position: dict[str, Any] | None = None  # epoch and seq, with which the next open() connects
+        self.page_user: str | None = None  # the token with which it connects
         self._origin = origin
         self._application = application or get_default_application()
         self._raises = raise_exceptions
@@ -227,7 +223,8 @@ class Client:
 
     def _scope(self) -> dict[str, Any]:
         path, query = urlsplit(self.path).path, urlsplit(self.path).query
-        if page := self._page_user | (self.position or {}):
+        page = {**(self.position or {}), **({} if self.page_user is None else {"page_user": self.page_user})}
+        if page:
             query = urlencode(dict(parse_qsl(query)) | page)
         headers = {"host": "testserver", "origin": self._origin, "cookie": self.cookie}
         return {

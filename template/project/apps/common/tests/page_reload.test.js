@@ -77,6 +77,8 @@ describe('a page reloads itself', () => {
         ['a choice without a default', select([false, false], [true, false]), 0],
         ['an untouched choice', select([false, false], [true, true]), 3],
         ['an untouched choice without a default', select([true, false], [false, false]), 3],
+        ['one of several choices', { ...select([true, false]), multiple: true }, 0],
+        ['untouched choices', { ...select([false, false], [true, true]), multiple: true }, 3],
         ['an editor', { isContentEditable: true, textContent: 'a' }, 0],
         ['an empty editor', { isContentEditable: true, textContent: ' ' }, 3],
         ['a slider', { type: 'range', value: '50', defaultValue: '' }, 3],

@@ -20,9 +20,8 @@ export function mayReload() {
 
 /** Whether the page has a field that differs from what was rendered. */
 function hasInput() {
-    return [...document.querySelectorAll('input, textarea, select, [contenteditable]')].some(
-        isDirty,
-    );
+    const fields = document.querySelectorAll('input, textarea, select, [contenteditable]');
+    return [...fields].some(isDirty);
 }
 
 /** @param {any} field */
@@ -30,8 +29,9 @@ function isDirty(field) {
     if (field.isContentEditable) return field.textContent.trim() !== '';
     if (field.options) {
         const options = [...field.options];
-        if (!options.some((option) => option.defaultSelected)) return field.selectedIndex > 0;
-        return options.some(({ selected, defaultSelected }) => selected !== defaultSelected);
+        const hasDefault = field.multiple || options.some((option) => option.defaultSelected);
+        if (!hasDefault) return field.selectedIndex > 0; // a browser selects the first
+        return options.some((option) => option.selected !== option.defaultSelected);
     }
     // These have a value of their own where none was rendered.
     if (['color', 'hidden', 'range'].includes(field.type)) return false;
