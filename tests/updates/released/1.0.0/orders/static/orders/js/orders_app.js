@@ -9,16 +9,17 @@ export class OrdersApp {
     constructor(root) {
         this.root = root;
         this.texts = this.find('[data-log]').dataset;
+        this.status = /** @type {ConnectionStatus} */ (this.find('connection-status'));
         const { id, websocket } = root.dataset;
         this.websocket = new OrdersWebSocketService(String(id), {
             pageData: websocket,
+            probeDelay: 60_000, // ms: after a long outage the page recovers by itself
         });
     }
 
     initialize() {
         this.setupEventListeners();
-        const status = /** @type {ConnectionStatus} */ (this.find('connection-status'));
-        status.service = this.websocket;
+        this.status.service = this.websocket;
         this.websocket.connect();
     }
 
@@ -29,7 +30,7 @@ export class OrdersApp {
         this.websocket.on('orderCancelled', ({ data }) => {
             this.log(this.texts.onOrderCancelled, data.text);
         });
-        this.websocket.on('resync', () => location.reload());
+        this.websocket.on('resync', () => this.status.reload());
         this.websocket.on('error', (error) => this.log(this.texts.error, error.message, 'error'));
         this.onSubmit('place-order', (text) => {
             return this.websocket.placeOrder({ text });
