@@ -46,6 +46,7 @@ apps/common/server.py
 apps/common/static/common/css/site.css
 apps/common/static/common/img/icon.svg
 apps/common/static/js/components/connection_status.js
+apps/common/static/js/components/page_reload.js
 apps/common/static/js/services/websocket.js
 apps/common/static/js/services/websocket/backoff.js
 apps/common/static/js/services/websocket/events.js
@@ -75,6 +76,7 @@ apps/common/tests/guide.test.js
 apps/common/tests/heartbeat.test.js
 apps/common/tests/outbox.test.js
 apps/common/tests/page_events.test.js
+apps/common/tests/page_reload.test.js
 apps/common/tests/process.py
 apps/common/tests/protocol.test.js
 apps/common/tests/server_process.py
@@ -84,6 +86,7 @@ apps/common/tests/test_broadcast.py
 apps/common/tests/test_browser_close_codes.py
 apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_page.py
+apps/common/tests/test_browser_reload.py
 apps/common/tests/test_browser_replay.py
 apps/common/tests/test_browser_server.py
 apps/common/tests/test_browser_status.py
@@ -104,6 +107,7 @@ apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
 apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
+apps/common/tests/test_page_user.py
 apps/common/tests/test_processes.py
 apps/common/tests/test_public_api.py
 apps/common/tests/test_redis.py
@@ -111,10 +115,12 @@ apps/common/tests/test_redis_lag_check.py
 apps/common/tests/test_refused.py
 apps/common/tests/test_registry.py
 apps/common/tests/test_replay.py
+apps/common/tests/test_revocation.py
 apps/common/tests/test_scaffold.py
 apps/common/tests/test_security.py
 apps/common/tests/test_static_files.py
 apps/common/tests/test_streams.py
+apps/common/tests/test_tenants.py
 apps/common/tests/test_tokens.py
 apps/common/tests/test_uvicorn.py
 apps/common/tests/test_websockets_guide.py
@@ -127,6 +133,7 @@ apps/common/websockets/__init__.py
 apps/common/websockets/access/__init__.py
 apps/common/websockets/access/identity.py
 apps/common/websockets/access/origin.py
+apps/common/websockets/access/page_user.py
 apps/common/websockets/access/sessions.py
 apps/common/websockets/asgi.py
 apps/common/websockets/base_consumer.py
