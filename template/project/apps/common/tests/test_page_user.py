@@ -13,6 +13,8 @@ from django.urls import path
 from apps.common.testing import Client, connect, sign_in
 from apps.common.websockets.page_data import page_data
 from apps.common.websockets.protocol import parse_page_user
+from apps.common.websockets.streams.base import StreamsUnavailable
+from apps.common.websockets.streams.memory import MemoryStreams
 
 from .serving import PATH, PublicConsumer, consumers, serve
 from .test_access import MembersConsumer, session_key
@@ -179,6 +181,15 @@ async def test_an_anonymous_page_stays_open_after_signing_in_and_out(user):
 
 def test_a_view_renders_the_position_and_the_user(user):
     assert set(json.loads(page_of(user))) == {"epoch", "seq", "page_user"}
+
+
+def test_a_page_that_is_rendered_during_an_outage_has_no_position(user, monkeypatch):
+    def fail(self, group):
+        raise StreamsUnavailable("no store")
+
+    monkeypatch.setattr(MemoryStreams, "top", fail)
+    assert page_data(None, "room") == "{}"
+    assert set(json.loads(page_of(user))) == {"page_user"}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import signals
 from django.shortcuts import resolve_url
 from django.test import AsyncClient
+from django.test.utils import isolate_apps
 from django.utils import timezone
 
 from apps.common.testing import connect
@@ -34,6 +35,7 @@ ENGINES = ["db", "cache", "cached_db", "file"]
 
 
 @cache
+@isolate_apps("apps.users")
 def proxy():
     """A proxy of the user model that is made after Django has started."""
     user = get_user_model()
