@@ -4,7 +4,6 @@ process, within a second.
 Changes without a signal, such as QuerySet.update(), are found by the periodic re-check.
 """
 
-from functools import partial
 from typing import Any
 
 from django.apps import apps
@@ -82,4 +81,5 @@ def _on_group_deleted(using: str, **kwargs: Any) -> None:
 
 def _publish(command: Command, using: str | None = None) -> None:
     # robust: a logout must not fail because of an error here; the periodic re-check closes the connections then.
-    transaction.on_commit(partial(publish_command, command), using=using, robust=True)
+    # No partial: Django logs the name of a robust hook that fails, which a partial does not have.
+    transaction.on_commit(lambda: publish_command(command), using=using, robust=True)
