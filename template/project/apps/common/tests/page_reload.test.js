@@ -81,6 +81,15 @@ describe('a page reloads itself', () => {
         ['untouched choices', { ...select([false, false], [true, true]), multiple: true }, 3],
         ['an editor', { isContentEditable: true, textContent: 'a' }, 0],
         ['an empty editor', { isContentEditable: true, textContent: ' ' }, 3],
+        [
+            'a component',
+            {
+                shadowRoot: {
+                    querySelectorAll: () => [{ type: 'text', value: 'a', defaultValue: '' }],
+                },
+            },
+            0,
+        ],
         ['a slider', { type: 'range', value: '50', defaultValue: '' }, 3],
     ])('unless something was entered: %s', (_, field, count) => {
         fields = [{ type: 'text', value: '', defaultValue: '' }, field];

@@ -106,6 +106,31 @@ async def test_a_text_that_was_typed_survives(open_page):
         await page.evaluate("service.emit('resync', {})")
 
 
+@pytest.mark.parametrize(
+    ("html", "enter"),
+    [
+        ("<textarea id=field></textarea>", lambda field: field.fill("a")),
+        ("<p id=field contenteditable></p>", lambda field: field.fill("a")),
+        ("<select id=field><option>a<option>b</select>", lambda field: field.select_option("b")),
+        ("<input id=field type=checkbox>", lambda field: field.check()),
+    ],
+    ids=["textarea", "editor", "select", "box"],
+)
+@pytest.mark.parametrize("of_a_component", [False, True])
+async def test_what_was_entered_survives(open_page, html, enter, of_a_component):
+    page = await open_page("/page/")
+    loads = await count_loads(page)
+    build = """([html, isComponent]) => {
+        const host = document.querySelector('main').appendChild(document.createElement('div'));
+        (isComponent ? host.attachShadow({ mode: 'open' }) : host).innerHTML = html;
+    }"""
+    await page.evaluate(build, [html, of_a_component])
+    await enter(page.locator("#field"))
+    await page.evaluate("service.emit('resync', {})")
+    await expect(status(page).get_by_role("alert")).to_have_text("This page is out of date.")
+    assert loads == []
+
+
 async def test_two_events_within_the_spread_are_one_reload(open_page):
     page = await open_page("/page/")
     loads = await count_loads(page)

@@ -91,7 +91,9 @@ class Browser:
 
     def connect(self, port: int):
         cookie = "; ".join(f"{each.name}={each.value}" for each in self.jar)
-        return connect(f"ws://127.0.0.1:{port}/ws/1/", additional_headers={"Cookie": cookie}, origin=f"http://127.0.0.1:{port}")
+        return connect(
+            f"ws://127.0.0.1:{port}/ws/1/", additional_headers={"Cookie": cookie}, origin=f"http://127.0.0.1:{port}"
+        )
 
     def _post(self, path: str, **fields: str) -> None:
         token = next((each.value for each in self.jar if each.name == "csrftoken"), None) or self._token()

@@ -18,10 +18,15 @@ export function mayReload() {
     }
 }
 
-/** Whether the page has a field that differs from what was rendered. */
-function hasInput() {
-    const fields = document.querySelectorAll('input, textarea, select, [contenteditable]');
-    return [...fields].some(isDirty);
+/**
+ * Whether the page has a field that differs from what was rendered.
+ * @param {Document | ShadowRoot} [root]
+ * @returns {boolean}
+ */
+function hasInput(root = document) {
+    const fields = root.querySelectorAll('input, textarea, select, [contenteditable]');
+    const roots = [...root.querySelectorAll('*')].map(({ shadowRoot }) => shadowRoot);
+    return [...fields].some(isDirty) || roots.some((inner) => inner && hasInput(inner));
 }
 
 /** @param {any} field */
