@@ -52,11 +52,11 @@ class ServerProcess:
         }
         self._process: Process | None = None
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Returns when it takes connections. Harmless if it runs."""
         if not self._process:
             with self._log.open("ab") as log:
-                options: Any = {"cwd": settings.BASE_DIR, "env": self._environment, "stdout": log, "stderr": log}
+                options: Any = {"cwd": settings.BASE_DIR, "env": self._environment | environment, "stdout": log, "stderr": log}
                 self._process = subprocess.Popen(self._command, **options)
             self._wait_for(self._process)
 

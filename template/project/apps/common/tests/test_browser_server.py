@@ -105,7 +105,7 @@ async def test_a_deploy_loses_no_request(shared_browser, server, other_server):
     # The new one has another address here, which the policy forbids.
     context = await shared_browser.new_context(bypass_csp=True)
     visitor = await Client.open(context, server.url)
-    other_server.start()
+    other_server.start(CSRF_TRUSTED_ORIGINS=server.url)
     await visitor.connect()
     await visitor.page.evaluate("""() => {
         window.answers = [service.request({ type: 'work', data: { seconds: 0.5 } })];
