@@ -56,7 +56,6 @@ apps/common/static/js/services/websocket/outbox.js
 apps/common/static/js/services/websocket/page_events.js
 apps/common/static/js/services/websocket/protocol.js
 apps/common/static/js/services/websocket/requests.js
-apps/common/templates/common/live.html
 apps/common/templatetags/__init__.py
 apps/common/templatetags/websockets.py
 apps/common/testing/__init__.py
