@@ -100,7 +100,7 @@ def metrics(server: Process) -> tuple[str, dict[str, int]]:
     connection.request("GET", "/metrics/", headers={"Authorization": f"Bearer {METRICS_TOKEN}"})
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()
-    counts = {name: int(number) for name, number in (line.split() for line in lines if not line.startswith("#"))}
+    counts = {name: int(number) for name, number in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
     [label] = {label for name in counts for label in re.findall(r'pid="\d+"', name)}
     return label, {re.sub(f"{label},?", "", name).replace("{}", ""): number for name, number in counts.items()}
 

@@ -146,7 +146,7 @@ async def test_a_user_has_so_many_connections_and_no_more(user):
 async def test_a_path_without_a_consumer_is_named(caplog):
     async with connect("/ws/nowhere", application=serve(PublicConsumer)) as page:
         await page.assert_closed(4404)
-    assert "No consumer for /ws/nowhere" in caplog.text
+    assert "No consumer for '/ws/nowhere'" in caplog.text
 
 
 async def test_a_session_is_found_among_cookies_that_are_none(user):

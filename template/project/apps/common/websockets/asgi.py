@@ -18,7 +18,7 @@ class UnknownPath(AsyncWebsocketConsumer):
     """Closes the connections of a path that no feature serves with a code that names the reason."""
 
     async def connect(self) -> None:
-        logger.warning("No consumer for %s; see the routing.py of the feature", self.scope["path"])
+        logger.warning("No consumer for %.200r; see the routing.py of the feature", self.scope["path"])
         await self.accept()
         await self.close(int(CloseCode.NO_SUCH_PATH))
 

@@ -58,16 +58,23 @@ class BatchLoader:
         return await future
 
     async def _work(self) -> None:
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            loaded: list[Any]
-            try:
-                loaded = await database_sync_to_async(_load_all)([(key, context) for key, context, _ in waiting])
-            except Exception as error:
-                loaded = [error] * len(waiting)
-            for (_, _, future), result in zip(waiting, loaded, strict=True):
-                _resolve(future, result)
-        self._task = None
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                loaded: list[Any] = [StoppedLoading()] * len(waiting)
+                try:
+                    loaded = await database_sync_to_async(_load_all)([(key, context) for key, context, _ in waiting])
+                except Exception as error:
+                    loaded = [error] * len(waiting)
+                finally:
+                    for (_, _, future), result in zip(waiting, loaded, strict=True):
+                        _resolve(future, result)
+        finally:
+            self._task = None
+
+
+class StoppedLoading(Exception):
+    """The task that reads sessions was ended; the client connects again."""
 
 
 def new_session() -> SessionBase:
@@ -105,6 +112,8 @@ def _attempt(session_key: str) -> Any:
         raise
     except Exception as error:  # raised for the connection of this session alone
         return error
+    except BaseException as error:  # such as SystemExit, of a session engine
+        return RuntimeError(repr(error))
 
 
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:

@@ -19,6 +19,8 @@ MEANINGS = {
     "refused_messages": "client messages that were answered with an error",
 }
 
+MAX_GROUPS = 100  # with a series of their own, the largest; visitors can make many
+
 _counts: Counter[str] = Counter(dict.fromkeys(MEANINGS, 0))
 
 
@@ -44,7 +46,13 @@ def prometheus(members: dict[str, int], connections: int) -> str:
     lines = ["# HELP websockets_connections open connections", "# TYPE websockets_connections gauge"]
     lines.append(f"websockets_connections{{{pid}}} {connections}")
     lines += ["# HELP websockets_members connections in a group", "# TYPE websockets_members gauge"]
-    lines += [f'websockets_members{{{pid},group="{group}"}} {number}' for group, number in sorted(members.items())]
+    largest = sorted(members.items(), key=lambda item: (-item[1], item[0]))
+    shown = largest[:MAX_GROUPS]
+    if others := largest[MAX_GROUPS:]:
+        shown.append(("(others)", sum(number for _, number in others)))
+    lines += [f'websockets_members{{{pid},group="{_escape(group)}"}} {number}' for group, number in shown]
+    lines += ["# HELP websockets_groups groups with connections", "# TYPE websockets_groups gauge"]
+    lines.append(f"websockets_groups{{{pid}}} {len(members)}")
     for name, number in counts().items():
         metric = f"websockets_{name}_total"
         lines += [f"# HELP {metric} {MEANINGS[name]}", f"# TYPE {metric} counter", f"{metric}{{{pid}}} {number}"]
@@ -52,3 +60,7 @@ def prometheus(members: dict[str, int], connections: int) -> str:
     lines += ["# TYPE websockets_restarts_total counter"]
     lines += [f'websockets_restarts_total{{{pid},task="{name}"}} {number}' for name, number in sorted(restarts.items())]
     return "\n".join(lines) + "\n"
+
+
+def _escape(label: str) -> str:
+    return label.translate({ord("\\"): r"\\", ord('"'): r"\"", ord("\n"): r"\n"})
