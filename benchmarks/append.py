@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure(url: str) -> None:
-    streams, client = RedisStreams(url), redis.Redis.from_url(url)
+    streams, client = RedisStreams(url, "bench"), redis.Redis.from_url(url)
     streams.append("bench", BODY)  # loads the script
     before = commands(client)
     for _ in range(100):

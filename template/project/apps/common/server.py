@@ -51,11 +51,14 @@ def main() -> None:
     """Serve until a signal ends it."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     _raise_descriptors()
+    workers = int(os.environ.get("WORKERS", "1"))
+    if workers > 1 and not settings.REDIS_URL:
+        raise ImproperlyConfigured(f"WORKERS={workers} needs REDIS_URL: processes share no memory.")
     uvicorn.run(
         application(),
         host=os.environ.get("HOST", "127.0.0.1"),
         port=int(os.environ.get("PORT", "8000")),
-        workers=int(os.environ.get("WORKERS", "1")),
+        workers=workers,
         **UVICORN_OPTIONS,
     )
 

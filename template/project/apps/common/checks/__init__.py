@@ -22,6 +22,7 @@ common.W003  nothing checks the origin of a WebSocket
 common.W004  a feature whose live page is not among the site's addresses
 common.W005  an ASGI application that does not show its routes
 common.W006  no login page, for a live page that asks to sign in
+common.W007  a prefix in Redis that other sites have, too
 
 JavaScript is read in the static folders of the apps in apps/, but for *.min.js and folders named vendor. DEBUG and an
 empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. SILENCED_SYSTEM_CHECKS in the settings

@@ -68,6 +68,14 @@ W006 = Warning(
     hint="Until you have a login page of your own: LOGIN_URL = 'admin:login'.",
     id="common.W006",
 )
+W007 = Warning(
+    "Sites on one Redis server that have the same prefix receive each other's messages, and this one has no own.",
+    hint=(
+        "Set WEBSOCKET_PREFIX = 'mysite', another for staging, and in CHANNEL_LAYERS, in CONFIG: 'prefix': "
+        "redis_prefix(WEBSOCKET_PREFIX, REDIS_URL), of apps.common.redis_url."
+    ),
+    id="common.W007",
+)
 
 
 @register()
@@ -81,6 +89,15 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
         (E016, not _are_in_cookies(settings.SESSION_ENGINE)),
     ]
     return [error for error, is_right in found if not is_right]
+
+
+@register()
+def check_prefix(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    if not getattr(settings, "REDIS_URL", ""):
+        return []
+    layers = [each for each in channel_layers.configs.values() if each["BACKEND"].startswith("channels_redis.")]
+    prefixes = [each.get("CONFIG", {}).get("prefix", "asgi") for each in layers]  # Channels' default
+    return [] if hasattr(settings, "WEBSOCKET_PREFIX") and "asgi" not in prefixes else [W007]
 
 
 @register()

@@ -206,7 +206,7 @@ def test_an_endpoint_is_not_judged_where_the_routes_are_hidden(shop, asgi):
     assert ids(endpoints.check_endpoints([shop.app])) == ["common.E003"]
 
 
-# common.E004 to common.E010, common.W004 to common.W006
+# common.E004 to common.E010, common.W004 to common.W007
 
 
 class ShopConsumer(UnknownPath):
@@ -268,6 +268,25 @@ def test_a_setting_that_is_missing_is_named(settings):
 def test_sessions_in_cookies_cannot_be_revoked(engine, found, settings):
     settings.SESSION_ENGINE = engine
     assert ids(installation.check_settings()) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "layer", "found"),
+    [
+        ("", None, {}, []),
+        ("redis://h/0", "shop", {"prefix": "{shop:0}"}, []),
+        ("redis://h/0", None, {"prefix": "{shop:0}"}, ["common.W007"]),
+        ("redis://h/0", "shop", {}, ["common.W007"]),
+        ("redis://h/0", "shop", {"prefix": "asgi"}, ["common.W007"]),
+    ],
+)
+def test_a_prefix_that_other_sites_have_is_named(settings, url, prefix, layer, found):
+    settings.REDIS_URL, settings.WEBSOCKET_PREFIX = url, prefix
+    if prefix is None:
+        del settings.WEBSOCKET_PREFIX
+    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": layer}}
+    assert ids(installation.check_prefix()) == found
 
 
 @pytest.mark.parametrize("application", [get_asgi_application(), ProtocolTypeRouter({"http": get_asgi_application()})])

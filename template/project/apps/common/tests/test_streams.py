@@ -17,7 +17,7 @@ from apps.common.websockets.streams.redis import RedisStreams
 
 @pytest_asyncio.fixture(params=["memory", "redis"])
 async def streams(request: pytest.FixtureRequest) -> AsyncIterator[Streams]:
-    made = RedisStreams(request.getfixturevalue("valkey")) if request.param == "redis" else MemoryStreams()
+    made = RedisStreams(request.getfixturevalue("valkey"), "test") if request.param == "redis" else MemoryStreams()
     yield made
     await made.close()
 
@@ -144,12 +144,36 @@ async def test_frames_expire_also_while_others_come(streams, monkeypatch):
     assert len(await streams.since("room", Position(top.epoch, top.seq - 1))) == 1
 
 
+async def test_the_oldest_of_too_many_streams_without_a_broadcast_is_dropped(streams, monkeypatch):
+    monkeypatch.setattr(module, "MAX_ASKED", 2)
+    used, asked = streams.append("used", body(0)), streams.top("first")
+    for group in ("second", "third"):
+        streams.top(group)
+    assert streams.top("used") == used
+    second = streams.top("second")
+    assert streams.top("first").epoch != asked.epoch
+    assert (await streams.aappend("third", body(0))).seq == 1
+    assert streams.top("second").epoch != second.epoch
+
+
+async def test_memory_keeps_so_many_bytes_of_all_streams_and_drops_the_oldest(monkeypatch):
+    monkeypatch.setattr(module, "MAX_MEMORY_BYTES", 3_000)
+    streams = MemoryStreams()
+    old, new = streams.top("old"), streams.top("new")
+    streams.append("old", body(0, padding=1_000))
+    for number in range(2):
+        streams.append("new", body(number, padding=1_000))
+    assert await streams.since("old", old) is None
+    assert len(await streams.since("new", new)) == 2
+    assert streams.append("old", body(1)).seq == 2
+
+
 async def test_a_stream_without_a_broadcast_expires_first(monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
     streams = MemoryStreams()
     asked, used = streams.top("asked"), streams.append("used", body(0))
-    clock[0] += module.MESSAGE_SECONDS + 1
+    clock[0] += module.ASKED_SECONDS + 1
     streams.top("hall")
     assert streams.top("asked").epoch != asked.epoch
     assert streams.top("used") == used

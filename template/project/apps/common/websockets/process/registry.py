@@ -6,6 +6,7 @@ again, with one look-up for each identity; old database connections are closed.
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from socket import gethostname
@@ -75,6 +76,7 @@ class Registry:
         self._subscribing: asyncio.Task[None] | None = None
         self._is_permanent = False
         self.is_draining = False
+        self._started_at = time.time()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -136,6 +138,11 @@ class Registry:
         if (within := command.get("drain")) and command["host"] == gethostname():
             self._drain(int(within))
 
+    def handle_gap(self) -> None:
+        """Commands may have been missed: check all connections soon, and look up whether to drain."""
+        self._recheck_soon()
+        self.spawn(self._find_drain(), Context())
+
     def spawn(self, coroutine: Coroutine[Any, Any, None], context: Context) -> None:
         """Run something beside a connection, in its context, and log its failure."""
         task = asyncio.get_running_loop().create_task(_logged(coroutine), context=context)
@@ -151,7 +158,7 @@ class Registry:
         if self._is_subscribed:
             return
         if self._subscribing is None:  # connections that open meanwhile share one attempt
-            subscribed = get_streams().subscribe_control(self.handle_command)
+            subscribed = get_streams().subscribe_control(self.handle_command, self.handle_gap)
             self._subscribing = asyncio.get_running_loop().create_task(subscribed, context=Context())
         subscribing = self._subscribing
         try:
@@ -165,6 +172,11 @@ class Registry:
         if self._is_subscribed and not self._is_permanent:
             self._is_subscribed = False
             await get_streams().unsubscribe_control()
+
+    async def _find_drain(self) -> None:
+        drain = await get_streams().last_drain(gethostname())
+        if drain and drain[0] > self._started_at and not self.is_draining:
+            self._drain(drain[1])
 
     def _drain(self, within: int) -> None:
         self.is_draining = True
@@ -273,6 +285,11 @@ def publish_command(command: Command) -> bool:
         # In an empty context: in the publisher's, ORM work would wait for the publisher's thread.
         loop.call_soon_threadsafe(registry.handle_command, command, context=Context())
     return False
+
+
+def is_serving() -> bool:
+    """Whether this process serves WebSockets, or has done so."""
+    return bool(of_all_loops(Registry))
 
 
 def is_draining() -> bool:

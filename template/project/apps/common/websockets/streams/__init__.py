@@ -11,6 +11,7 @@ from functools import cache
 
 from django.conf import settings
 
+from apps.common.redis_url import redis_prefix
 from apps.common.websockets.streams.base import Streams
 from apps.common.websockets.streams.memory import MemoryStreams
 
@@ -21,5 +22,6 @@ def get_streams() -> Streams:
     if settings.REDIS_URL:
         from apps.common.websockets.streams.redis import RedisStreams
 
-        return RedisStreams(settings.REDIS_URL)
+        name = getattr(settings, "WEBSOCKET_PREFIX", "websockets")  # common.W007 where it is missing
+        return RedisStreams(settings.REDIS_URL, redis_prefix(name, settings.REDIS_URL))
     return MemoryStreams()

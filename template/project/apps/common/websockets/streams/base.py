@@ -9,6 +9,9 @@ MAX_MESSAGES = 1_000
 MAX_BYTES = 1024 * 1024  # of one stream; JSON, about a byte a character
 MESSAGE_SECONDS = 5 * 60
 STREAM_SECONDS = 24 * 60 * 60  # the numbering outlives the messages: a client may reconnect with the last number
+ASKED_SECONDS = 5 * 60  # of a stream without broadcasts: there may be one for every URL that visitors tried
+MAX_ASKED = 10_000  # of these streams
+MAX_MEMORY_BYTES = 64 * 1024 * 1024  # of all streams in memory
 MAX_REPLAY_BYTES = 256 * 1024  # beyond this size a reload is cheaper
 
 Command = dict[str, str]  # for the registries of all processes; see process/registry.py
@@ -60,10 +63,16 @@ class Streams(Protocol):
     def publish_command(self, command: Command) -> bool:
         """Send a command to every process, this one included; False if it was not sent."""
 
-    def subscribe_control(self, on_command: Callable[[Command], Any]) -> Coroutine[Any, Any, None]:
-        """Call `on_command` with each command that any process publishes, in the running loop."""
+    def subscribe_control(
+        self, on_command: Callable[[Command], Any], on_gap: Callable[[], Any]
+    ) -> Coroutine[Any, Any, None]:
+        """Call `on_command` with each command that any process publishes, in the running loop, and `on_gap` if some
+        may have been missed."""
 
     async def unsubscribe_control(self) -> None: ...
+
+    async def last_drain(self, host: str) -> tuple[float, int] | None:
+        """The time, in Unix seconds, at which the host was last asked to drain, and within how many seconds."""
 
     async def close(self) -> None:
         """Close what the running loop has open."""

@@ -14,6 +14,8 @@ from apps.common.websockets.protocol import Position
 from apps.common.websockets.streams import base
 from apps.common.websockets.streams.base import Broadcast, Command, OnBroadcast
 
+OVERHEAD = 200  # bytes that Python needs for a broadcast, beside its text
+
 
 class MemoryStreams:
     """The streams of a single process. From any thread; each event loop is notified in its own."""
@@ -21,6 +23,9 @@ class MemoryStreams:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._streams: dict[str, _Stream] = {}
+        self._asked: dict[str, None] = {}  # the names of those without a broadcast, in order of creation
+        self._kept: dict[str, None] = {}  # the names of the others, in order of their last broadcasts
+        self._bytes = 0
         self._pruned_at = time.monotonic()
 
     def append(self, group: str, body: str) -> Position:
@@ -28,6 +33,10 @@ class MemoryStreams:
         with self._lock:
             stream = self._stream(group, now)
             broadcast = stream.append(body, now)
+            self._asked.pop(group, None)
+            self._kept.pop(group, None)
+            self._kept[group] = None
+            self._limit_bytes()
             # Within the lock, so that no publisher overtakes another.
             for loop, on_broadcast in list(stream.subscribers.items()):
                 try:
@@ -68,11 +77,15 @@ class MemoryStreams:
         """Returns False: in memory, no other process is reached."""
         return False
 
-    async def subscribe_control(self, on_command: Callable[[Command], Any]) -> None:
+    async def subscribe_control(self, on_command: Callable[[Command], Any], on_gap: Callable[[], Any]) -> None:
         """No effect: in memory, no other process sends commands."""
 
     async def unsubscribe_control(self) -> None:
         """No effect, as subscribe_control()."""
+
+    async def last_drain(self, host: str) -> tuple[float, int] | None:
+        """None: a command cannot be missed."""
+        return None
 
     async def close(self) -> None:
         """No effect: there is no connection to a server."""
@@ -82,7 +95,9 @@ class MemoryStreams:
             self._prune(now)
         stream = self._streams.get(group)
         if stream is None:
-            stream = self._streams[group] = _Stream()
+            stream = self._streams[group] = _Stream(self._count)
+            self._asked[group] = None
+            self._limit_asked()
         stream.used_at = now
         return stream
 
@@ -91,22 +106,47 @@ class MemoryStreams:
         self._pruned_at = now
         for group, stream in list(self._streams.items()):
             stream.expire(now)
-            # A stream without broadcasts expires early: there may be one for every URL that visitors tried.
-            kept = base.STREAM_SECONDS if stream.seq else base.MESSAGE_SECONDS
-            if not stream.subscribers and now - stream.used_at > kept:
-                del self._streams[group]
+            if not stream.subscribers and now - stream.used_at > stream.kept_seconds:
+                self._remove(group)
+
+    def _limit_asked(self) -> None:
+        if len(self._asked) > base.MAX_ASKED:
+            oldest = next(iter(self._asked))
+            if self._streams[oldest].subscribers:
+                self._asked[oldest] = self._asked.pop(oldest)  # to the end: the next one is looked at first
+            else:
+                self._remove(oldest)
+
+    def _limit_bytes(self) -> None:
+        while self._bytes > base.MAX_MEMORY_BYTES:
+            oldest = next(iter(self._kept))
+            del self._kept[oldest]
+            self._streams[oldest].clear()
+
+    def _remove(self, group: str) -> None:
+        self._streams.pop(group).clear()
+        self._asked.pop(group, None)
+        self._kept.pop(group, None)
+
+    def _count(self, bytes: int) -> None:
+        self._bytes += bytes
 
 
 class _Stream:
-    __slots__ = ("_broadcasts", "_bytes", "epoch", "seq", "subscribers", "used_at")
+    __slots__ = ("_broadcasts", "_bytes", "_count", "epoch", "seq", "subscribers", "used_at")
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count = count  # called with each change of its size
         self.epoch = token_hex(4)
         self.seq = 0
         self.used_at = 0.0
         self.subscribers: dict[asyncio.AbstractEventLoop, OnBroadcast] = {}
         self._broadcasts: deque[tuple[float, Broadcast]] = deque()  # with the time of each
         self._bytes = 0
+
+    @property
+    def kept_seconds(self) -> float:
+        return base.STREAM_SECONDS if self.seq else base.ASKED_SECONDS
 
     @property
     def position(self) -> Position:
@@ -117,9 +157,14 @@ class _Stream:
         broadcast = Broadcast(self.epoch, self.seq, body)
         self._broadcasts.append((now, broadcast))
         self._bytes += len(body)
+        self._count(len(body) + OVERHEAD)
         while len(self._broadcasts) > base.MAX_MESSAGES or self._bytes > base.MAX_BYTES:
             self._drop()
         return broadcast
+
+    def clear(self) -> None:
+        while self._broadcasts:
+            self._drop()
 
     def expire(self, now: float) -> None:
         while self._broadcasts and now - self._broadcasts[0][0] > base.MESSAGE_SECONDS:
@@ -136,3 +181,4 @@ class _Stream:
     def _drop(self) -> None:
         _, broadcast = self._broadcasts.popleft()
         self._bytes -= len(broadcast.body)
+        self._count(-len(broadcast.body) - OVERHEAD)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from apps.common.websockets.streams.base import StreamsUnavailable
@@ -14,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 CONFIRM_SECONDS = 3.0  # that the server may take for a subscription
 RETRY_SECONDS = 0.25
+QUIET_SECONDS = 1.0  # without a message, until the server is asked whether it is there
+MAX_UNANSWERED = 3  # of these questions; then the connection is taken for half open
 
 # Called with each message of a channel, or with None if some may be missing.
 OnMessage = Callable[[str | None], Any]
@@ -23,12 +26,14 @@ class Listener:
     """One connection for all channels, opened with the first of them and closed with the last."""
 
     def __init__(self, client: Redis) -> None:
+        self._pool = client.connection_pool
         self._pubsub = client.pubsub(ignore_subscribe_messages=False)
         self._callbacks: dict[str, OnMessage] = {}
         self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._lock = asyncio.Lock()  # serialises subscribing and closing
         self._reader: asyncio.Task[None] | None = None
         self._is_stale = False
+        self._unanswered = 0
 
     @property
     def is_idle(self) -> bool:
@@ -91,7 +96,9 @@ class Listener:
         while True:
             try:
                 # A fraction of a second: get_message holds nothing that a subscription needs meanwhile.
-                self._take(await self._pubsub.get_message(timeout=1.0))
+                message = await self._pubsub.get_message(timeout=QUIET_SECONDS)
+                await self._check_health(is_quiet=message is None)
+                self._take(message)
                 if self._is_stale:
                     await self._reconnect()
             except (RedisError, OSError):
@@ -102,6 +109,15 @@ class Listener:
                 # of it.
                 logger.exception("A message could not be read")
                 await self._reconnect()
+
+    async def _check_health(self, is_quiet: bool) -> None:
+        if not is_quiet:
+            self._unanswered = 0
+        elif self._unanswered == MAX_UNANSWERED:
+            raise RedisConnectionError("The server does not answer.")
+        else:
+            self._unanswered += 1
+            await self._pubsub.ping()
 
     def _take(self, message: dict[str, Any] | None) -> None:
         if message is None:
@@ -129,7 +145,9 @@ class Listener:
             await asyncio.sleep(RETRY_SECONDS)
             try:
                 async with self._lock:
+                    self._unanswered = 0
                     await self._pubsub.aclose()
+                    await self._pool.disconnect(inuse_connections=False)  # idle ones may lead to the same server
                     # Confirmations follow, as at first, and each callback is called with None.
                     await self._pubsub.subscribe(*self._callbacks)
                 logger.warning("The stream store is available again")
