@@ -24,7 +24,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def proxy(valkey, settings, monkeypatch) -> AsyncIterator[RedisProxy]:
     """The way of this project to a server."""
     monkeypatch.setattr("apps.common.websockets.streams.redis_listener.QUIET_SECONDS", 0.1)
-    monkeypatch.setattr("apps.common.websockets.process.registry.GAP_SECONDS", 0.1)
     async with redis_proxy(valkey) as proxy:
         settings.REDIS_URL = proxy.url
         get_streams.cache_clear()

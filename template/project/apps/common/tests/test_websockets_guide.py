@@ -91,7 +91,8 @@ def run(project, *command):
 def test_every_block_is_run():
     languages = {"python", "javascript", "html", "shell"}
     proxies = {"nginx", "haproxy", "caddyfile"}  # which the template's own tests run
-    assert {language for language, _ in BLOCKS} == languages | proxies
+    rights = {"redis"}  # test_redis_rights.py
+    assert {language for language, _ in BLOCKS} == languages | proxies | rights
     assert len(files()) == sum(language != "shell" for language, _ in BLOCKS)
     assert GUIDE.count("```") == 2 * len(BLOCKS)
 
