@@ -150,8 +150,8 @@ async def test_no_task_is_left_without_a_listener(streams):
     before = asyncio.all_tasks()
     await streams.subscribe("room", lambda broadcast: None)
     assert {task.get_name() for task in asyncio.all_tasks() - before} == {
-        "websocket streams",
-        "websocket streams: lag check",
+        "The receiving of broadcasts",
+        "The search for lost broadcasts",
     }
     await streams.unsubscribe("room")
     assert asyncio.all_tasks() == before

@@ -308,3 +308,29 @@ async def test_a_retry_says_since_when_the_first_attempt_may_have_been_kept():
     assert since < 1_000_000 < deadline <= since + 2_002
     with pytest.raises(StreamsUnavailable):
         publish.pause(redis.exceptions.NoPermissionError())
+
+
+async def test_a_server_that_is_promoted_again_begins_another_epoch(streams, valkey_server, other_server):
+    """It has its old data, without what the other one took meanwhile."""
+    before = await streams.aappend("room", body(0))
+    port = other_server.url.rpartition(":")[2]
+    client = server(valkey_server.url)
+    client.replicaof("127.0.0.1", port)
+    client.replicaof("NO", "ONE")
+    after = await streams.aappend("room", body(1))
+    assert after.epoch != before.epoch
+    assert await streams.since("room", before) is None
+
+
+@pytest.mark.parametrize("which", ["_reader", "_service"])
+async def test_a_task_of_the_subscriptions_that_is_ended_is_restarted(streams, quick_check, monkeypatch, which):
+    monkeypatch.setattr("apps.common.websockets.service.RESTART_SECONDS", 0.01)
+    arrived: asyncio.Queue = asyncio.Queue()
+    await streams.subscribe("room", arrived.put_nowait, lambda: Position("", 0))
+    loop = streams._in_loop()
+    service = loop.listener._reader if which == "_reader" else loop.lag_check._service
+    ended = service._task
+    ended.cancel()  # by any code
+    await until(lambda: service._task not in (None, ended))
+    await streams.aappend("room", body(7))
+    await received(arrived, body(7))

@@ -15,7 +15,7 @@ PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4)  # seconds between attempts; the last one fr
 
 
 class Server:
-    """The state of the server, as the last call showed it: its run id and clock, and whether it answers."""
+    """The state of the server, as the last call showed it: its id and clock, and whether it answers."""
 
     def __init__(self) -> None:
         self.is_available = True

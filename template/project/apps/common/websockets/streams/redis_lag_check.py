@@ -19,6 +19,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from apps.common.websockets.protocol import Position
+from apps.common.websockets.service import Service
 from apps.common.websockets.streams import base
 from apps.common.websockets.streams.redis_failures import EXIT_SECONDS
 from apps.common.websockets.streams.redis_scripts import Names
@@ -58,21 +59,17 @@ class LagCheck:
         self._probe = token_hex(4)  # in a command that this loop sends to itself
         self._probe_arrived = False
         self._has_control = False  # whether commands are subscribed to
-        self._task: asyncio.Task[None] | None = None
+        self._service = Service("The search for lost broadcasts", self._run)
 
     def start(self) -> None:
         """Begin, unless it has begun."""
-        if self._task is None:
-            self._answered_at = time.monotonic()
-            self._task = asyncio.create_task(self._run(), name="websocket streams: lag check")
+        self._service.start()
 
     def stop(self) -> None:
         """End all checks."""
         self._positions.clear()
         self._has_control = False
-        if self._task:
-            self._task.cancel()
-            self._task = None
+        self._service.stop()
 
     def add(self, group: str, position: Callable[[], Position]) -> None:
         """Check a group; `position` returns its subscriber's position."""
@@ -91,6 +88,7 @@ class LagCheck:
         self._probe_arrived |= probe == self._probe
 
     async def _run(self) -> None:
+        self._answered_at = time.monotonic()
         while True:
             await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the processes
             try:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from apps.common.websockets.service import Service
 from apps.common.websockets.streams.base import StreamsUnavailable
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ class Listener:
         self._callbacks: dict[str, OnMessage] = {}
         self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._lock = asyncio.Lock()  # serialises subscribing and closing
-        self._reader: asyncio.Task[None] | None = None
+        self._reader = Service("The receiving of broadcasts", self._read)
+        self._has_begun = False
         self._is_stale = False
         self._unanswered = 0
 
@@ -47,7 +49,7 @@ class Listener:
         try:
             async with self._lock:
                 await self._pubsub.subscribe(channel)
-                self._start()
+                self._reader.start()
             await asyncio.wait_for(asyncio.shield(confirmed), CONFIRM_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
             self._forget(channel)  # without UNSUBSCRIBE, which the server would not answer either
@@ -79,20 +81,17 @@ class Listener:
         """Subscribe again, within a second; each callback is then called with None."""
         self._is_stale = True
 
-    def _start(self) -> None:
-        if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read(), name="websocket streams")
-
     async def _stop_if_idle(self) -> None:
         if not self.is_idle:
             return
-        reader, self._reader = self._reader, None
-        if reader:
-            reader.cancel()
+        if reader := self._reader.stop():
             await asyncio.wait([reader])
+        self._has_begun = False
         await self._pubsub.aclose()
 
     async def _read(self) -> None:
+        self._is_stale |= self._has_begun  # it is restarted
+        self._has_begun = True
         while True:
             try:
                 # A fraction of a second: get_message holds nothing that a subscription needs meanwhile.

@@ -1,10 +1,10 @@
 """The scripts that run inside Redis or Valkey, one for each operation, with their keys and arguments."""
 
-RUN_LENGTH = 12  # of the part of the server's run id with which an epoch begins
+RUN_LENGTH = 12  # of the part of the server's id with which an epoch begins
 
-# The server that answers, and its clock in milliseconds.
+# The server that answers, and its clock in milliseconds. Its id changes whenever it is started or promoted.
 SERVER = f"""
-local run = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%w+)'), 1, {RUN_LENGTH})
+local run = string.sub(string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)'), 1, {RUN_LENGTH})
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
@@ -19,8 +19,8 @@ end
 """
 )
 
-# The state of a stream. The epoch begins with the server's run id: a server that restarted from an older snapshot
-# would otherwise give the same numbers to other broadcasts.
+# The state of a stream. The epoch begins with the server's id: one that restarted from an older snapshot, or was
+# promoted with older data, would otherwise give the same numbers to other broadcasts.
 STATE = """
 local epoch, seq, bytes, latest = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'bytes', 'latest'))
 local function renew()
