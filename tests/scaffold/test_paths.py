@@ -32,6 +32,7 @@ apps/common/context_processors.py
 apps/common/csp.py
 apps/common/features.py
 apps/common/import_map.py
+apps/common/log.py
 apps/common/management/__init__.py
 apps/common/management/app_template/__init__.py-tpl
 apps/common/management/app_template/apps.py-tpl
@@ -43,6 +44,7 @@ apps/common/management/commands/runserver.py
 apps/common/management/commands/startapp.py
 apps/common/management/commands/startfeature.py
 apps/common/management/scaffold.py
+apps/common/redis_url.py
 apps/common/server.py
 apps/common/static/common/css/site.css
 apps/common/static/common/img/icon.svg
@@ -80,11 +82,13 @@ apps/common/tests/page_events.test.js
 apps/common/tests/page_reload.test.js
 apps/common/tests/process.py
 apps/common/tests/protocol.test.js
+apps/common/tests/redis_proxy.py
 apps/common/tests/server_process.py
 apps/common/tests/serving.py
 apps/common/tests/test_access.py
 apps/common/tests/test_bounds.py
 apps/common/tests/test_broadcast.py
+apps/common/tests/test_broadcast_transactions.py
 apps/common/tests/test_browser_close_codes.py
 apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_page.py
@@ -108,6 +112,8 @@ apps/common/tests/test_input.py
 apps/common/tests/test_javascript.py
 apps/common/tests/test_kit.py
 apps/common/tests/test_limits.py
+apps/common/tests/test_log.py
+apps/common/tests/test_missed_commands.py
 apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
 apps/common/tests/test_outage.py
@@ -116,13 +122,16 @@ apps/common/tests/test_page_user.py
 apps/common/tests/test_processes.py
 apps/common/tests/test_public_api.py
 apps/common/tests/test_redis.py
+apps/common/tests/test_redis_failover.py
 apps/common/tests/test_redis_lag_check.py
+apps/common/tests/test_redis_rights.py
 apps/common/tests/test_refused.py
 apps/common/tests/test_registry.py
 apps/common/tests/test_replay.py
 apps/common/tests/test_revocation.py
 apps/common/tests/test_scaffold.py
 apps/common/tests/test_security.py
+apps/common/tests/test_start.py
 apps/common/tests/test_static_files.py
 apps/common/tests/test_streams.py
 apps/common/tests/test_tenants.py
@@ -169,6 +178,8 @@ apps/common/websockets/streams/__init__.py
 apps/common/websockets/streams/base.py
 apps/common/websockets/streams/memory.py
 apps/common/websockets/streams/redis.py
+apps/common/websockets/streams/redis_call.py
+apps/common/websockets/streams/redis_failures.py
 apps/common/websockets/streams/redis_lag_check.py
 apps/common/websockets/streams/redis_listener.py
 apps/common/websockets/streams/redis_scripts.py
