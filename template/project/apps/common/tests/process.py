@@ -56,7 +56,8 @@ class ServerProcess:
         """Returns when it takes connections. Harmless if it runs."""
         if not self._process:
             with self._log.open("ab") as log:
-                options: Any = {"cwd": settings.BASE_DIR, "env": self._environment | environment, "stdout": log, "stderr": log}
+                env = self._environment | environment
+                options: Any = {"cwd": settings.BASE_DIR, "env": env, "stdout": log, "stderr": log}
                 self._process = subprocess.Popen(self._command, **options)
             self._wait_for(self._process)
 
