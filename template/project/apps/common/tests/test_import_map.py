@@ -199,3 +199,22 @@ def test_the_connection_status_has_its_texts_in_the_language_of_the_page():
     with override("en"):
         assert ' data-connected="Connected"' in template.render(Context())
         assert ' data-wait="next attempt in {n} s"' in template.render(Context())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In production
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_without_collected_files_pages_are_served_and_the_log_names_them(client, settings, tmp_path, caplog):
+    settings.DEBUG = False
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "apps.common.storage.StaticFilesStorage"}}
+    for path in ("/", "/accounts/login/"):
+        response = client.get(path)
+        assert response.status_code == 200
+        assert 'href="/static/common/css/site.css"' in response.text
+    messages = [record.getMessage() for record in caplog.records if "'common/css/site.css'" in record.getMessage()]
+    assert len(messages) == 1
+    assert "was not collected; run `manage.py collectstatic`" in messages[0]

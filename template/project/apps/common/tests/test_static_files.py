@@ -27,7 +27,7 @@ from apps.common.tests.process import free_port
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
-WHITENOISE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+WHITENOISE = "apps.common.storage.StaticFilesStorage"
 NOT_FOUND = "404 "
 TWO_COPIES = "2 copies"
 
