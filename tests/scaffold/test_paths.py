@@ -58,6 +58,7 @@ apps/common/static/js/services/websocket/outbox.js
 apps/common/static/js/services/websocket/page_events.js
 apps/common/static/js/services/websocket/protocol.js
 apps/common/static/js/services/websocket/requests.js
+apps/common/storage.py
 apps/common/templatetags/__init__.py
 apps/common/templatetags/websockets.py
 apps/common/testing/__init__.py

@@ -1,4 +1,4 @@
-"""The session and the user of a connection, read in one go when it opens."""
+"""The session, the user and the path of a connection, found in one go when it opens."""
 
 import asyncio
 from contextvars import Context, copy_context
@@ -20,7 +20,7 @@ Loaded = tuple[SessionBase, AbstractBaseUser | AnonymousUser]
 
 
 class SessionAuth:
-    """ASGI middleware that puts "session" and "user" into the scope.
+    """ASGI middleware that puts "session" and "user" into the scope, and takes the site's prefix from its path.
 
     Channels' stack of three reads them in two trips to the thread that runs ORM work, and wraps every message that is
     sent. This one makes a single trip, none without a session cookie, and then hands the connection on.
@@ -35,7 +35,8 @@ class SessionAuth:
             session, user = await of_running_loop(BatchLoader).load(session_key)
         else:
             session, user = new_session(), AnonymousUser()
-        scope.update(session=session, user=user)  # a copy would stay in memory beside it as long as the connection
+        # A copy would stay in memory beside it as long as the connection.
+        scope.update(session=session, user=user, path=_path_info(scope), root_path="")
         await self.application(scope, receive, send)
 
 
@@ -128,6 +129,13 @@ def _resolve(future: asyncio.Future[Any], result: Any) -> None:
 def _store(session_key: str | None) -> SessionBase:
     store: SessionBase = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     return store
+
+
+def _path_info(scope: Any) -> str:
+    """The path without the prefix of the site, as Django's request.path_info."""
+    prefix = settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")
+    path: str = scope["path"]
+    return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
 
 
 def _cookie(scope: Any, name: str) -> str:

@@ -46,6 +46,7 @@ export class BaseWebSocketService extends Events {
     #waiters = [];
     #position;
     #pageUser;
+    #prefix;
 
     /**
      * @param {{ endpoint: string | (() => string | Promise<string>), pageData?: string }
@@ -55,7 +56,8 @@ export class BaseWebSocketService extends Events {
     constructor(options) {
         super();
         this.#options = { ...DEFAULTS, ...options };
-        ({ position: this.#position, page_user: this.#pageUser } = parsePageData(options.pageData));
+        const page = parsePageData(options.pageData);
+        ({ position: this.#position, page_user: this.#pageUser, prefix: this.#prefix } = page);
         this.#backoff = new Backoff(this.#options);
         this.#heartbeat = new Heartbeat(this.#options.pongTimeout, {
             ping: () => this.#socket?.send('{"type":"ping"}'),
@@ -140,7 +142,9 @@ export class BaseWebSocketService extends Events {
     /** @param {string} endpoint */
     #open(endpoint) {
         const query = { ...this.#position, page_user: this.#pageUser };
-        const socket = new WebSocket(socketURL(endpoint, query));
+        // A site may have a prefix, such as /shop, before all of its paths.
+        const path = endpoint.replace(/^(?=\/(?!\/))/, this.#prefix ?? '');
+        const socket = new WebSocket(socketURL(path, query));
         socket.onopen = this.#during(() => this.#opened());
         socket.onmessage = this.#during(({ data }) => this.#receive(data));
         socket.onclose = this.#during(({ code, reason }) => this.#lost(code, reason));

@@ -22,12 +22,12 @@ export function isFinal(code) {
 /**
  * Other members are left for later versions.
  * @param {string} [text] what the view's page_data() returned; empty for none
- * @returns {{ position?: Position, page_user?: string }} without what the server could not tell
+ * @returns {{ position?: Position, page_user?: string, prefix?: string }} without what the server could not tell
  */
 export function parsePageData(text) {
     try {
-        const { epoch, seq, page_user } = JSON.parse(text || '{}');
-        return { position: epoch && seq >= 0 ? { epoch, seq } : undefined, page_user };
+        const { epoch, seq, page_user, prefix } = JSON.parse(text || '{}');
+        return { position: epoch && seq >= 0 ? { epoch, seq } : undefined, page_user, prefix };
     } catch {
         throw new TypeError(`pageData must be the text of {{ page_data }}, not ${text}`);
     }
