@@ -120,6 +120,7 @@ apps/common/tests/test_order.py
 apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
 apps/common/tests/test_page_user.py
+apps/common/tests/test_prefix.py
 apps/common/tests/test_processes.py
 apps/common/tests/test_public_api.py
 apps/common/tests/test_redis.py
