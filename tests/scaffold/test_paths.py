@@ -90,6 +90,7 @@ apps/common/tests/test_access.py
 apps/common/tests/test_bounds.py
 apps/common/tests/test_broadcast.py
 apps/common/tests/test_broadcast_transactions.py
+apps/common/tests/test_broken_project.py
 apps/common/tests/test_browser_close_codes.py
 apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_page.py

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 from channels.routing import ProtocolTypeRouter, URLRouter, get_default_application
 from django.conf import settings
@@ -12,10 +13,19 @@ INNER = ("application", "inner", "app")
 
 
 def root_application() -> Any:
-    """The application that ASGI_APPLICATION names, or None where it is not set (common.E005)."""
+    """The application that ASGI_APPLICATION names, or None where it is not set (common.E005) or cannot be imported
+    (common.E017)."""
+    try:
+        return load_application()
+    except Exception:
+        return None
+
+
+def load_application() -> Any:
+    """As root_application(), but raises what its import raises."""
     if not getattr(settings, "ASGI_APPLICATION", None):
         return None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), patch("django.setup"):  # Django is set up; a second time changes its logging
         warnings.simplefilter("ignore")  # WhiteNoise warns about files that collectstatic has not collected yet
         return get_default_application()
 

@@ -21,6 +21,8 @@ SERVICE = "_websocket.js"
 @register(Tags.urls)
 def check_service_paths(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     found = router(root_application())
+    if root_application() is None:  # E017
+        return []
     routing = modules("routing")
     return [
         _not_in_routing(app, literal, script)
@@ -34,6 +36,8 @@ def check_service_paths(app_configs: AppConfigs = None, **kwargs: Any) -> list[C
 
 @register()
 def check_service_messages(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    if root_application() is None:  # E017
+        return []
     messages = modules("messages")
     return [
         _not_named(app, message, services[0])

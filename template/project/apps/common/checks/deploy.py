@@ -41,7 +41,8 @@ def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.security, deploy=True)
 def check_origin(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [] if any(map(_checks_origin, middleware_chain(root_application()))) else [W003]
+    application = root_application()
+    return [] if application is None or any(map(_checks_origin, middleware_chain(application))) else [W003]
 
 
 def _checks_origin(layer: Any) -> bool:

@@ -1,5 +1,7 @@
 """The settings, routes and addresses that the common part needs; docs/existing-project.md lists them."""
 
+import os
+import traceback
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +20,7 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, URLPattern, get_script_prefix, is_valid_path, resolve
 from django.utils.translation import get_language
 
-from apps.common.checks.application import middleware_chain, root_application, router
+from apps.common.checks.application import load_application, middleware_chain, router
 from apps.common.checks.scripts import AppConfigs
 from apps.common.features import live_pages, local_apps, modules
 
@@ -108,7 +110,10 @@ def check_features(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 
 @register(Tags.urls)
 def check_application(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    application = root_application()
+    try:
+        application = load_application()
+    except Exception as error:
+        return [_not_importable(error)]
     if application is None:  # E005
         return []
     if found := router(application):
@@ -180,6 +185,21 @@ def _not_installed(app: str) -> Error:
         f"{app} is not installed: no page of it connects.",
         hint=f"Add *local_apps() or {app!r} to INSTALLED_APPS.",
         id="common.E009",
+    )
+
+
+def _not_importable(error: BaseException) -> Error:
+    if isinstance(error.__context__, ImportError):
+        error = error.__context__  # Channels' own exception does not name it
+    *_, last = traceback.extract_tb(error.__traceback__) or [None]
+    place = f"{last.filename}:{last.lineno}" if last else settings.ASGI_APPLICATION
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    return Error(
+        f"The application of asgi.py cannot be imported: {type(error).__name__}: {error}",
+        hint="Without it no WebSocket is served, and the checks of routes and endpoints are left out.",
+        obj=os.path.relpath(place) if os.path.isabs(place) else place,
+        id="common.E017",
     )
 
 
