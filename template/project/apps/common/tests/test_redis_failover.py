@@ -224,6 +224,15 @@ async def test_a_command_that_was_given_up_never_takes_effect(streams, valkey_se
     assert [await asyncio.wait_for(commands.get(), 5) for _ in range(2)] == [{"recheck": "1"}, {"recheck": "3"}]
 
 
+async def test_connections_are_checked_after_a_command_that_was_given_up(streams, valkey_server):
+    commands: asyncio.Queue = asyncio.Queue()
+    await streams.subscribe_control(commands.put_nowait, lambda: commands.put_nowait("gap"))
+    valkey_server.suspend()
+    assert not await asyncio.to_thread(streams.publish_command, {"sign_out": "key"})
+    valkey_server.resume()
+    assert await asyncio.wait_for(commands.get(), 10) == "gap"
+
+
 async def test_what_is_refused_a_connection_is_given_up_at_once_in_an_outage(streams, valkey_server, proxy):
     refused = RedisStreams("redis://127.0.0.1:1", "test")
     with pytest.raises(StreamsUnavailable):

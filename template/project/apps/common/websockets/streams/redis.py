@@ -43,6 +43,7 @@ MAX_CONNECTIONS = 100  # of all threads
 MAX_LOOP_CONNECTIONS = 20  # of an event loop
 CONNECTION_SECONDS = 5.0  # after which idle connections are replaced: their server may have another address by now
 DRAIN_SECONDS = 60 * 60  # for which a process that could not be reached finds out that it was to drain
+COMMANDS = "all commands"  # in Failures; no group has this name
 DEMOTED = (ClusterDownError, MovedError, ReadOnlyError)  # errors of a server that is the primary no more
 OPTIONS: dict[str, Any] = {
     "decode_responses": True,
@@ -108,15 +109,12 @@ class RedisStreams:
         await self._in_loop().unsubscribe(self._names.channel(group))
 
     def publish_command(self, command: Command) -> bool:
-        arguments = [json.dumps(command), f"{time.time()} {command.get('drain')}", DRAIN_SECONDS]
-        call = Publish(self._server, [self._names.control], arguments, 2 * TIMEOUT)
-        call.keys.append(self._names.command(call.id))
-        if "drain" in command:
-            call.keys.append(self._names.drain(command["host"]))
         try:
-            self._run("command", call)
+            self._publish(command)
         except StreamsUnavailable:
             logger.exception("The command %s could not be published", ", ".join(command))
+            if not {"to_user", "drain"} & command.keys():  # what the clients' access depends on
+                self._failures.add(COMMANDS)
             return False
         return True
 
@@ -125,7 +123,7 @@ class RedisStreams:
 
         def on_message(text: str | None) -> None:
             command = json.loads(text) if text else None
-            if command is None:
+            if command is None or "missed" in command:
                 on_gap()
             elif "probe" in command:
                 lag_check.on_probe(command["probe"])
@@ -195,7 +193,18 @@ class RedisStreams:
         return Call(self._server, [*self._names.of_stream(group), self._names.asked], arguments, seconds)
 
     def _renew(self, group: str) -> None:
-        self._run("renew", self._asked(group, 0, ""))
+        if group == COMMANDS:
+            self._publish({"missed": "yes"})
+        else:
+            self._run("renew", self._asked(group, 0, ""))
+
+    def _publish(self, command: Command) -> None:
+        arguments = [json.dumps(command), f"{time.time()} {command.get('drain')}", DRAIN_SECONDS]
+        call = Publish(self._server, [self._names.control], arguments, 2 * TIMEOUT)
+        call.keys.append(self._names.command(call.id))
+        if "drain" in command:
+            call.keys.append(self._names.drain(command["host"]))
+        self._run("command", call)
 
     async def _arenew(self, group: str, epoch: str) -> None:
         await self._in_loop().run("renew", self._asked(group, 2 * LOOP_TIMEOUT, epoch))

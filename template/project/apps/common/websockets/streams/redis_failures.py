@@ -39,13 +39,17 @@ class Failures:
         try:
             yield count
         except StreamsUnavailable:
-            with self._lock:
-                self._counts[group] = self._counts.get(group, 0) + 1
-                if not (self._thread and self._thread.is_alive()):  # after a fork it is not
-                    self._thread = threading.Thread(target=self._run, name="websocket streams: failed broadcasts")
-                    self._thread.start()
+            self.add(group)
             raise
         self._forget(group, count)
+
+    def add(self, group: str) -> None:
+        """Count a failure."""
+        with self._lock:
+            self._counts[group] = self._counts.get(group, 0) + 1
+            if not (self._thread and self._thread.is_alive()):  # after a fork it is not
+                self._thread = threading.Thread(target=self._run, name="websocket streams: failed broadcasts")
+                self._thread.start()
 
     def _forget(self, group: str, count: int) -> None:
         with self._lock:
