@@ -1,6 +1,7 @@
-"""REDIS_URL and WEBSOCKET_PREFIX: what the settings and the stream store read from them."""
+"""REDIS_URL and WEBSOCKET_PREFIX, as the settings and the stream store read them."""
 
 import re
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -22,19 +23,17 @@ def redis_prefix(name: str, url: str) -> str:
 
 def _database(url: str) -> int:
     """The number of the database in a Redis URL. The errors do not show it: it may have a password."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
+    if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(f"REDIS_URL does not begin with redis://, rediss:// or unix://. {HINT}")
-    is_socket = parts.scheme == "unix"
-    try:
-        has_place = bool(parts.path if is_socket else parts.hostname and parts.port != 0)
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        is_socket = parts.scheme == "unix"
         path = "" if is_socket else parts.path.strip("/")
         number = int(parse_qs(parts.query).get("db", [path or "0"])[0])
-    except ValueError:
-        has_place = False
-    if not has_place or number < 0 or parts.fragment:
-        raise ImproperlyConfigured(
-            "REDIS_URL has a host, port or database that cannot be read. Write '/', '#', '?' and '%' in a password as "
-            f"%2F, %23, %3F and %25. {HINT}"
-        )
-    return number
+        has_place = bool(parts.path if is_socket else parts.hostname and parts.port != 0)
+        if has_place and number >= 0 and not parts.fragment:
+            return number
+    raise ImproperlyConfigured(
+        "REDIS_URL has a host, port or database that cannot be read. Write '/', '#', '?' and '%' in a password as "
+        f"%2F, %23, %3F and %25. {HINT}"
+    )

@@ -71,11 +71,8 @@ W006 = Warning(
     id="common.W006",
 )
 W007 = Warning(
-    "Sites on one Redis server that have the same prefix receive each other's messages, and this one has no own.",
-    hint=(
-        "Set WEBSOCKET_PREFIX = 'mysite', another for staging, and in CHANNEL_LAYERS, in CONFIG: 'prefix': "
-        "redis_prefix(WEBSOCKET_PREFIX, REDIS_URL), of apps.common.redis_url."
-    ),
+    "Sites on one Redis server receive each other's messages, unless each has a prefix of its own.",
+    hint="Set WEBSOCKET_PREFIX, and the 'prefix' in CHANNEL_LAYERS to redis_prefix(WEBSOCKET_PREFIX, REDIS_URL).",
     id="common.W007",
 )
 

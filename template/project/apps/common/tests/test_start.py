@@ -40,6 +40,7 @@ def test_a_process_whose_broadcast_no_client_can_receive_says_so():
         ("redis://:se#cret@localhost:6379/0", "%23"),
         ("redis://localhost:port/0", "cannot be read"),
         ("redis://localhost:6379/name", "cannot be read"),
+        ("redis://[::1:6379/0", "cannot be read"),
         ("redis://", "cannot be read"),
         ("unix://", "cannot be read"),
         ("redis://localhost:6379/0?wait=5", "unknown or wrong"),

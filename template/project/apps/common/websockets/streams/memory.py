@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextvars import Context
 from itertools import islice
@@ -24,7 +24,7 @@ class MemoryStreams:
         self._lock = threading.Lock()
         self._streams: dict[str, _Stream] = {}
         self._asked: dict[str, None] = {}  # the names of those without a broadcast, in order of creation
-        self._kept: dict[str, None] = {}  # the names of the others, in order of their last broadcasts
+        self._kept: OrderedDict[str, None] = OrderedDict()  # the names of the others, in order of their last broadcasts
         self._bytes = 0
         self._pruned_at = time.monotonic()
 
@@ -34,8 +34,8 @@ class MemoryStreams:
             stream = self._stream(group, now)
             broadcast = stream.append(body, now)
             self._asked.pop(group, None)
-            self._kept.pop(group, None)
             self._kept[group] = None
+            self._kept.move_to_end(group)
             self._limit_bytes()
             # Within the lock, so that no publisher overtakes another.
             for loop, on_broadcast in list(stream.subscribers.items()):
@@ -106,22 +106,21 @@ class MemoryStreams:
         self._pruned_at = now
         for group, stream in list(self._streams.items()):
             stream.expire(now)
-            if not stream.subscribers and now - stream.used_at > stream.kept_seconds:
+            kept = base.STREAM_SECONDS if stream.seq else base.ASKED_SECONDS
+            if not stream.subscribers and now - stream.used_at > kept:
                 self._remove(group)
 
     def _limit_asked(self) -> None:
         if len(self._asked) > base.MAX_ASKED:
             oldest = next(iter(self._asked))
-            if self._streams[oldest].subscribers:
-                self._asked[oldest] = self._asked.pop(oldest)  # to the end: the next one is looked at first
-            else:
+            self._asked[oldest] = self._asked.pop(oldest)  # to the end: another one is the next
+            if not self._streams[oldest].subscribers:
                 self._remove(oldest)
 
     def _limit_bytes(self) -> None:
         while self._bytes > base.MAX_MEMORY_BYTES:
-            oldest = next(iter(self._kept))
-            del self._kept[oldest]
-            self._streams[oldest].clear()
+            group, _ = self._kept.popitem(last=False)
+            self._streams[group].clear()
 
     def _remove(self, group: str) -> None:
         self._streams.pop(group).clear()
@@ -143,10 +142,6 @@ class _Stream:
         self.subscribers: dict[asyncio.AbstractEventLoop, OnBroadcast] = {}
         self._broadcasts: deque[tuple[float, Broadcast]] = deque()  # with the time of each
         self._bytes = 0
-
-    @property
-    def kept_seconds(self) -> float:
-        return base.STREAM_SECONDS if self.seq else base.ASKED_SECONDS
 
     @property
     def position(self) -> Position:
