@@ -347,7 +347,7 @@ def test_the_packages_are_those_of_a_generated_project(template: Template, mysit
     named = re.findall(r'"(.+?)"', commands)
     metadata = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "0", (ROOT / "template/project/pyproject.toml.jinja").read_text())
     lists = re.findall(r'^    "([^"]+)"', metadata, re.M)
-    assert len(named) == 10
+    assert len(named) == 11
     assert [name for name in named if name not in lists] == []
 
 
