@@ -1,0 +1,77 @@
+"""Nothing is lost silently, whatever fails: a run with seeded faults, and the judge's own test.
+
+`make test` runs one seed, `make chaos SEED=… SECONDS=…` any.
+"""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Tools
+from tests.served.chaos.judge import Verdict
+from tests.served.chaos.schedule import Planned, plan
+from tests.served.chaos.world import Shape, World
+from tests.template import ROOT, run
+
+pytestmark = pytest.mark.turn(2)
+
+SEED = int(os.environ.get("CHAOS_SEED") or 1)
+SECONDS = float(os.environ.get("CHAOS_SECONDS") or 60)
+SETTLE_SECONDS = 60.0  # at most, until each client knows each publish or should have
+
+
+@pytest.fixture(scope="module")
+def project(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = Path(shutil.copytree(plain, tmp_path_factory.mktemp("chaos") / "project"))
+    shutil.copytree(ROOT / "tests/served/chaos/site", made / "apps/chaos")
+    return made
+
+
+@pytest.fixture(scope="module")
+def programs(tools: Tools) -> tuple[Path, str]:
+    """Python with all packages, and Valkey."""
+    find = "from apps.common.tests.valkey import find; print(find())"
+    valkey = run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1]
+    return tools.home / ".venv/bin/python", valkey
+
+
+Run = Callable[..., Verdict]
+
+
+@pytest.fixture
+def chaos(project: Path, programs: tuple[Path, str], tmp_path: Path) -> Run:
+    """Runs a world with a schedule of faults, until each client knows each publish or should have."""
+
+    def run_chaos(shape: Shape, faults: Sequence[Planned], seed: int = 0, seconds: float = 0.0) -> Verdict:
+        async def scenario() -> Verdict:
+            world = World(project, *programs, tmp_path, shape, seed)
+            try:
+                await world.start()
+                start = time.monotonic()
+                await world.run(faults)
+                await asyncio.sleep(start + seconds - time.monotonic())
+                await world.stop_publishers()
+                until = time.monotonic() + SETTLE_SECONDS
+                while (verdict := world.verdict()).undecided and time.monotonic() < until:
+                    await asyncio.sleep(1)
+            finally:
+                await world.stop()
+            return verdict
+
+        verdict = asyncio.run(scenario())
+        print(f"seed {seed}, {tmp_path}:", *faults, verdict, verdict.evidence(), sep="\n")
+        return verdict
+
+    return run_chaos
+
+
+def test_nothing_is_lost_twice_unordered_or_late(chaos: Run) -> None:
+    shape = Shape()
+    faults = plan(SEED, SECONDS, shape.servers, shape.publishers, shape.clients)
+    verdict = chaos(shape, faults, SEED, SECONDS)
+    assert not any([*verdict.figures.values(), verdict.undecided]), f"CHAOS_SEED={SEED}: {verdict}"
