@@ -10,12 +10,13 @@ export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench format update
+.PHONY: help run demo test chaos check bench format update
 
 help:
 	@echo "make run      make a project with two features in .demo/ and serve it (PORT=8001 for a port of your choice)"
 	@echo "make demo     the same"
 	@echo "make test     run all tests, those of generated projects too"
+	@echo "make chaos    a generated project under random faults, for longer than in the tests (SEED=1 SECONDS=600)"
 	@echo "make check    lint, format and type checks of the template's own Python"
 	@echo "make bench    measure a generated project beside stock Channels and plain ASGI"
 	@echo "make format   format it"
@@ -43,6 +44,9 @@ run demo: .venv/made
 
 test: check
 	@pytest --numprocesses auto
+
+chaos: .venv/made
+	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),600) pytest -s tests/served/chaos -k seed
 
 check: .venv/made
 	@ruff check

@@ -8,7 +8,9 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -49,7 +51,8 @@ def chaos(project: Path, programs: tuple[Path, str], tmp_path: Path) -> Run:
 
     def run_chaos(shape: Shape, faults: Sequence[Planned], seed: int = 0, seconds: float = 0.0) -> Verdict:
         async def scenario() -> Verdict:
-            world = World(project, *programs, tmp_path, shape, seed)
+            folder = Path(mkdtemp(dir=tmp_path))
+            world = World(project, *programs, folder, shape, seed)
             try:
                 await world.start()
                 start = time.monotonic()
@@ -70,8 +73,52 @@ def chaos(project: Path, programs: tuple[Path, str], tmp_path: Path) -> Run:
     return run_chaos
 
 
-def test_nothing_is_lost_twice_unordered_or_late(chaos: Run) -> None:
+def test_a_seed_loses_nothing_and_nothing_is_twice_unordered_or_late(chaos: Run) -> None:
     shape = Shape()
     faults = plan(SEED, SECONDS, shape.servers, shape.publishers, shape.clients)
     verdict = chaos(shape, faults, SEED, SECONDS)
     assert not any([*verdict.figures.values(), verdict.undecided]), f"CHAOS_SEED={SEED}: {verdict}"
+
+
+SMALL = Shape(servers=1, clients=20, groups=1, brief=0, per_second=20)
+OUTSIDE = replace(SMALL, handlers=False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mechanism of the product, and a few seconds in which the judge must report that it is switched off."""
+
+    defect: str  # of site/defects.py
+    figures: tuple[str, ...]
+    faults: Sequence[Planned]
+    shape: Shape = SMALL
+    seconds: float = 5.0
+
+    def __str__(self) -> str:
+        return self.defect
+
+
+RETURNS = [  # while the store answers slowly: between joining the group and the replay others publish
+    Planned(1, "server 0: store", "delay", 3),
+    *(Planned(2 + number / 10, f"client {number}", "drop", 0) for number in range(10)),
+]
+CASES = [
+    Case("no_deduplication", ("twice",), RETURNS),
+    Case("no_holding", ("unordered",), RETURNS),
+    Case("no_lag_check", ("lost",), [Planned(1, "server 0: store", "forget", 0)], OUTSIDE, 3),
+    Case("no_deadline", ("unordered",), [Planned(1, "publisher 0: store", "stall up", 2.5)]),
+    Case(
+        "no_after_commit",
+        ("uncommitted", "lost"),
+        [Planned(1 + number / 2, "store", "flush", 0) for number in range(6)],
+        OUTSIDE,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_judge_reports_what_a_missing_mechanism_causes(chaos: Run, case: Case) -> None:
+    complete = chaos(case.shape, case.faults, seconds=case.seconds)
+    assert not any(complete.figures.values()), complete
+    defective = chaos(replace(case.shape, defect=case.defect), case.faults, seconds=case.seconds)
+    assert all(defective.figures[figure] for figure in case.figures), defective
