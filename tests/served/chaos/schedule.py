@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 FIRST = 2.0  # seconds without a fault
 CLIENT_EVENTS = 2.0  # per second: a client that drops, freezes or leaves
+QUIET_SECONDS = 6.0  # at most, between faults
 NETWORK = ("cut", "delay", "stall", "stall up", "stall down", "forget")
 
 
@@ -43,7 +44,7 @@ def plan(seed: int, seconds: float, servers: int, publishers: Sequence[str], cli
             break
         faults.append(fault)
         # Several at once, or a quiet time.
-        at += chance.choice((chance.uniform(0, 1), fault.seconds + chance.uniform(0, 12)))
+        at += chance.choice((chance.uniform(0, 1), fault.seconds + chance.uniform(0, QUIET_SECONDS)))
     for _ in range(int(seconds * CLIENT_EVENTS) if clients else 0):
         kind, client = chance.choice(("drop", "freeze", "leave")), f"client {chance.randrange(clients)}"
         faults.append(Planned(chance.uniform(FIRST, seconds), client, kind, chance.uniform(0.1, 8)))
