@@ -1,4 +1,4 @@
-"""Clients that follow a group as the browser service does, and those that make a server publish."""
+"""Pages that follow a group as the browser service does, and clients that make a server publish."""
 
 import asyncio
 import json
@@ -6,6 +6,7 @@ import random
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from tests.served.chaos.judge import History, Received, Reloaded
 from tests.served.chaos.network import Link
 
-CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 3.0
 PONG_SECONDS = 2.0
 PUBLISH_SECONDS = 5.0  # until an answer
@@ -23,15 +24,17 @@ NOT_FINAL = (4408, 4429)
 
 
 class Client:
-    """Reconnects with its position, each time to the next server; pings; reloads its state when it is asked to."""
+    """A page: a server renders it; it connects, each time to the next server, with its position; it pings, and reloads
+    its state when it is asked to, or if it was rendered without a position."""
 
     def __init__(self, number: int, group: str, servers: dict[str, Link], seed: int) -> None:
         self.history = History(f"client {number}", f"chaos.{group}")
         self.final_code: int | None = None
-        self._path = f"/ws/chaos/{group}/"
+        self._group = group
         self._servers = list(servers.items())
         self._next = number
         self._chance = random.Random(f"{seed} {number}")  # noqa: S311
+        self._page: dict[str, str] | None = None  # as rendered
         self._epoch = ""
         self._seq = 0
         self._connection: ClientConnection | None = None
@@ -56,6 +59,11 @@ class Client:
         self._may_connect.clear()
         self.drop()
 
+    def open(self) -> None:
+        """As a person who opens the page again."""
+        self._page = None
+        self.drop()
+
     def heal(self) -> None:
         self._may_read.set()
         self._may_connect.set()
@@ -72,14 +80,25 @@ class Client:
             name, link = self._servers[self._next % len(self._servers)]
             self._next += 1
             self.history.servers.append((time.monotonic(), name))
-            query = f"?epoch={self._epoch}&seq={self._seq}" if self._epoch else ""
             with suppress(*LOST):
-                self._connection = await _connect(link, f"{self._path}{query}")
+                if self._page is None:
+                    self._page = await self._render(link)
+                query = {**self._page, **({"epoch": self._epoch, "seq": self._seq} if self._epoch else {})}
+                self._connection = await _connect(link, f"/ws/chaos/{self._group}/?{urlencode(query)}")
                 try:
                     await self._read(self._connection)
                 finally:
                     self._connection.transport.abort()
             await asyncio.sleep(self._chance.uniform(0.1, 1))
+
+    async def _render(self, link: Link) -> dict[str, str]:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            answer = await _get(link, f"/chaos/{self._group}/")
+        page: dict[str, Any] = json.loads(answer["page_data"])
+        self._epoch, self._seq = page.pop("epoch", ""), page.pop("seq", 0)
+        if self._epoch:
+            self.history.events.append(Reloaded(answer["at"], self._epoch, self._seq))
+        return page
 
     async def _read(self, connection: ClientConnection) -> None:
         awaits_pong = False
@@ -158,6 +177,19 @@ class HandlerPublisher:
                 while json.loads(await connection.recv()).get("ref") != ref:
                     pass
             await asyncio.sleep(self._chance.uniform(0, self._pause))
+
+
+async def _get(link: Link, path: str) -> Any:
+    """The JSON at an address. Raises OSError."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+    try:
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.transport.abort()
+    if b" 200 " not in head:
+        raise OSError(head)
+    return json.loads(body)
 
 
 async def _connect(link: Link, path: str) -> ClientConnection:

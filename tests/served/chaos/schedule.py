@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 FIRST = 2.0  # seconds without a fault
-CLIENT_EVENTS = 2.0  # per second: a client that drops, freezes or leaves
+CLIENT_EVENTS = 2.0  # per second
+CLIENT_KINDS = ("drop", "freeze", "leave", "open")
 QUIET_SECONDS = 6.0  # at most, between faults
 NETWORK = ("cut", "delay", "stall", "stall up", "stall down", "forget")
 
@@ -46,6 +47,6 @@ def plan(seed: int, seconds: float, servers: int, publishers: Sequence[str], cli
         # Several at once, or a quiet time.
         at += chance.choice((chance.uniform(0, 1), fault.seconds + chance.uniform(0, QUIET_SECONDS)))
     for _ in range(int(seconds * CLIENT_EVENTS) if clients else 0):
-        kind, client = chance.choice(("drop", "freeze", "leave")), f"client {chance.randrange(clients)}"
+        kind, client = chance.choice(CLIENT_KINDS), f"client {chance.randrange(clients)}"
         faults.append(Planned(chance.uniform(FIRST, seconds), client, kind, chance.uniform(0.1, 8)))
     return sorted(faults)

@@ -267,8 +267,8 @@ class World:
         await program.start()
 
     async def _disturb(self, client: Client, fault: Planned) -> None:
-        {"drop": client.drop, "freeze": client.freeze, "leave": client.leave}[fault.kind]()
-        await asyncio.sleep(0 if fault.kind == "drop" else fault.seconds)
+        {"drop": client.drop, "freeze": client.freeze, "leave": client.leave, "open": client.open}[fault.kind]()
+        await asyncio.sleep(0 if fault.kind in ("drop", "open") else fault.seconds)
         client.heal()
 
     async def _break_store(self, fault: Planned) -> None:
