@@ -19,6 +19,7 @@ class Link:
         self._target = target
         self._server: asyncio.Server | None = None
         self._pairs: set[_Pair] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_cut = False
         self._delay = 0.0
         self._flows = {"up": asyncio.Event(), "down": asyncio.Event()}
@@ -26,15 +27,17 @@ class Link:
             flow.set()
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         if self._server:
             self._server.close()
-        for pair in list(self._pairs):
-            pair.reset()
-        await asyncio.sleep(0)
+        self.cut()
+        for flow in self._flows.values():
+            flow.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def cut(self) -> None:
         """Reset all connections, and refuse others."""
@@ -63,6 +66,11 @@ class Link:
         for flow in self._flows.values():
             flow.set()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
             reset(writer)
@@ -75,17 +83,18 @@ class Link:
             return
         pair = _Pair(writer, to_target)
         self._pairs.add(pair)
-        try:
-            await asyncio.gather(
-                self._pump("up", reader, to_target, pair), self._pump("down", from_target, writer, pair)
-            )
-        except OSError:
-            pass
-        finally:
-            if pair.is_forgotten:
-                await pair.is_over.wait()
-            self._pairs.discard(pair)
-            pair.reset()
+        pumps = [
+            asyncio.create_task(self._pump("up", reader, to_target, pair)),
+            asyncio.create_task(self._pump("down", from_target, writer, pair)),
+        ]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
+        if pair.is_forgotten:
+            await pair.is_over.wait()
+        self._pairs.discard(pair)
+        pair.reset()
+        for ended in await asyncio.gather(*pumps, return_exceptions=True):
+            if ended and not isinstance(ended, OSError):
+                raise ended
 
     async def _pump(
         self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pair: "_Pair"

@@ -303,6 +303,9 @@ class World:
                 self._primary = 1 - self._primary
                 await store.start()
                 await self._replicate(1 - self._primary, self._primary)
+            case "replace":  # the name leads to another, and the old one serves its connections still
+                await command(self.stores[1 - self._primary].port, "REPLICAOF", "NO", "ONE")
+                self._primary = 1 - self._primary
             case kind:
                 raise ValueError(kind)
 

@@ -3,7 +3,9 @@
 The names of the product's internals are here and in no other file of the chaos test.
 """
 
+from collections.abc import Callable
 from importlib import import_module
+from secrets import token_hex
 from typing import Any
 
 from apps.common.websockets.connection.subscriptions import Subscriptions
@@ -35,6 +37,28 @@ def no_lag_check() -> None:
     LagCheck._check = check
 
 
+def no_deadline() -> None:
+    """The store takes a publish however late."""
+    _change_publish(lambda arguments: [arguments[0], 10**15, *arguments[2:]])
+
+
+def no_publish_ids() -> None:
+    """The store does not recognise a publish that is sent twice."""
+    _change_publish(lambda arguments: [*arguments[:3], token_hex(6), "", *arguments[5:]])
+
+
+def _change_publish(change: Callable[[list[Any]], list[Any]]) -> None:
+    """The arguments of its script: run id, deadline, new epoch, id, since when it may have been sent; and others."""
+    Publish = import_module("apps.common.websockets.streams.redis_call").Publish
+    prepare = Publish.prepare
+
+    def prepare_changed(self: Any) -> Any:
+        keys, arguments = prepare(self)
+        return keys, change(list(arguments))
+
+    Publish.prepare = prepare_changed
+
+
 def no_holding() -> None:
     """Live broadcasts are sent before the replay is."""
     resume = Subscriptions._resume
@@ -52,4 +76,5 @@ def no_after_commit() -> None:
     broadcast._after_commit = lambda function, *arguments, **options: function()
 
 
-DEFECTS = {function.__name__: function for function in (no_deduplication, no_lag_check, no_holding, no_after_commit)}
+FUNCTIONS = (no_deduplication, no_publish_ids, no_lag_check, no_deadline, no_holding, no_after_commit)
+DEFECTS = {function.__name__: function for function in FUNCTIONS}
