@@ -8,6 +8,7 @@ FIRST = 2.0  # seconds without a fault
 CLIENT_EVENTS = 2.0  # per second
 CLIENT_KINDS = ("drop", "freeze", "leave", "open")
 QUIET_SECONDS = 6.0  # at most, between faults
+STORE_KINDS = ("kill", "suspend", "flush", "evict", "full", "save", "fail over", "fail over after a kill")
 NETWORK = ("cut", "delay", "stall", "stall up", "stall down", "forget")
 
 
@@ -35,7 +36,7 @@ def plan(seed: int, seconds: float, servers: int, publishers: Sequence[str], cli
             [
                 (names, ("kill", "terminate", "suspend")),
                 (publishers, ("kill", "suspend")),
-                (["store"], ("kill", "suspend", "flush", "full", "save", "fail over", "fail over after a kill")),
+                (["store"], STORE_KINDS),
                 (links, NETWORK),
                 (links, NETWORK),
             ]

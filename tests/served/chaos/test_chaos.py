@@ -67,7 +67,9 @@ def chaos(project: Path, programs: tuple[Path, str], tmp_path: Path) -> Run:
             return verdict
 
         verdict = asyncio.run(scenario())
-        print(f"seed {seed}, {tmp_path}:", *faults, verdict, verdict.evidence(), sep="\n")
+        others = [fault for fault in faults if not fault.target.startswith("client")]
+        print(f"seed {seed} in {tmp_path}, {len(faults) - len(others)} events of clients and:", *others, sep="\n")
+        print(verdict, verdict.evidence(), sep="\n")
         return verdict
 
     return run_chaos

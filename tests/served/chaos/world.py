@@ -17,6 +17,8 @@ from tests.served.chaos.schedule import Planned
 from tests.served.faults import free_port
 
 START_SECONDS = 60.0
+EVICT = "local key = redis.call('RANDOMKEY') if key then redis.call('DEL', key) end return 1"
+EVICT_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,11 @@ class World:
                 store.signal(signal.SIGCONT)
             case "flush":
                 await command(store.port, "FLUSHALL")
+            case "evict":
+                until = time.monotonic() + fault.seconds
+                while time.monotonic() < until:
+                    await command(store.port, "EVAL", EVICT, "0")
+                    await asyncio.sleep(EVICT_PAUSE)
             case "full":
                 await command(store.port, "CONFIG", "SET", "maxmemory", "1")
                 await asyncio.sleep(fault.seconds)
