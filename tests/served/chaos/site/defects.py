@@ -3,13 +3,14 @@
 The names of the product's internals are here and in no other file of the chaos test.
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from secrets import token_hex
 from typing import Any
 
 from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.streams.redis_lag_check import LagCheck
+
+REDIS_CALL = "apps.common.websockets.streams.redis_call"
 
 
 def apply(name: str) -> None:
@@ -37,26 +38,31 @@ def no_lag_check() -> None:
     LagCheck._check = check
 
 
+def no_publish_ids() -> None:
+    """The store does not recognise a publish that is repeated."""
+    publish = import_module(REDIS_CALL).Publish
+    prepare = publish.prepare
+
+    def prepare_another(self: Any) -> Any:
+        self.id = token_hex(6)
+        return prepare(self)
+
+    publish.prepare = prepare_another
+
+
 def no_deadline() -> None:
     """The store takes a publish however late."""
-    _change_publish(lambda arguments: [arguments[0], 10**15, *arguments[2:]])
+    publish = import_module(REDIS_CALL).Publish
+    prepare = publish.prepare
 
+    def prepare_without_deadline(self: Any) -> Any:
+        ends_at, self._ends_at = self._ends_at, self._ends_at + 1_000_000
+        try:
+            return prepare(self)
+        finally:
+            self._ends_at = ends_at
 
-def no_publish_ids() -> None:
-    """The store does not recognise a publish that is sent twice."""
-    _change_publish(lambda arguments: [*arguments[:3], token_hex(6), "", *arguments[5:]])
-
-
-def _change_publish(change: Callable[[list[Any]], list[Any]]) -> None:
-    """The arguments of its script: run id, deadline, new epoch, id, since when it may have been sent; and others."""
-    Publish = import_module("apps.common.websockets.streams.redis_call").Publish
-    prepare = Publish.prepare
-
-    def prepare_changed(self: Any) -> Any:
-        keys, arguments = prepare(self)
-        return keys, change(list(arguments))
-
-    Publish.prepare = prepare_changed
+    publish.prepare = prepare_without_deadline
 
 
 def no_holding() -> None:
