@@ -97,7 +97,7 @@ class Client:
         page: dict[str, Any] = json.loads(answer["page_data"])
         self._epoch, self._seq = page.pop("epoch", ""), page.pop("seq", 0)
         if self._epoch:
-            self.history.events.append(Reloaded(answer["at"], self._epoch, self._seq))
+            self.history.events.append(Reloaded(answer["at"], self._epoch, self._seq, is_new_page=True))
         return page
 
     async def _read(self, connection: ClientConnection) -> None:
@@ -129,8 +129,9 @@ class Client:
             event = Received(time.monotonic(), self._epoch, self._seq, data["publisher"], data["number"])
             self.history.events.append(event)
         elif kind == "resync" or (kind == "welcome" and (data["recovered"] is False or not self._epoch)):
+            is_new_page = not self._epoch  # rendered without a position
             self._epoch, self._seq = data["epoch"], data["seq"]
-            self.history.events.append(Reloaded(time.monotonic(), self._epoch, self._seq))
+            self.history.events.append(Reloaded(time.monotonic(), self._epoch, self._seq, is_new_page))
         if kind == "welcome":
             self.is_welcome.set()
 

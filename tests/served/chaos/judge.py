@@ -51,6 +51,7 @@ class Reloaded(NamedTuple):
     at: float
     epoch: str
     seq: int
+    is_new_page: bool = False  # in which nothing was received before
 
 
 @dataclass
@@ -155,6 +156,8 @@ def _check_order(history: History, by_key: dict[tuple[str, str, int], Publish], 
         if isinstance(event, Reloaded):
             epoch, seq = event.epoch, event.seq
             since_reload.clear()
+            if event.is_new_page:
+                last.clear()
             continue
         publish = by_key[event.publisher, history.group, event.number]
         where = f"{history.client} received {publish} as {event.seq} of {event.epoch} at {event.at:.2f}"

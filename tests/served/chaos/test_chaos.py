@@ -109,7 +109,7 @@ CASES = [
     Case("no_holding", ("unordered",), RETURNS),
     Case("no_publish_ids", ("twice",), [Planned(1, "publisher 0: store", "stall down", 1.4)]),
     Case("no_lag_check", ("lost",), [Planned(1, "store", "replace", 0)], replace(OUTSIDE, steady=0, brief=1)),
-    Case("no_deadline", ("unordered",), [Planned(1, "publisher 0: store", "stall up", 2.5)]),
+    Case("no_deadline", ("unordered",), [Planned(1, "publisher 0: store", "stall up", 3.5)]),
     Case(
         "no_after_commit",
         ("uncommitted", "lost"),
