@@ -9,11 +9,12 @@ CLIENT_EVENTS = 2.0  # per second
 CLIENT_KINDS = ("drop", "freeze", "leave", "open")
 QUIET_SECONDS = 6.0  # at most, between faults
 STORE_KINDS = ("kill", "suspend", "flush", "evict", "full", "save", "fail over", "fail over after a kill")
+REPLICATION = "store: replication"
 NETWORK = ("cut", "delay", "stall", "stall up", "stall down", "forget")
 
 
 class Planned(NamedTuple):
-    """A fault. Of a link the target is "server 1: store", "server 1: clients" or "publisher 1: store"."""
+    """A fault. Links are "server 1: store", "server 1: clients", "publisher 1: store" and "store: replication"."""
 
     at: float  # seconds from the beginning
     target: str
@@ -28,7 +29,11 @@ def plan(seed: int, seconds: float, servers: int, publishers: Sequence[str], cli
     """A run's faults: of processes, the store and the network one or a few at a time, and of clients all the time."""
     chance = random.Random(seed)  # noqa: S311
     names = [f"server {number}" for number in range(servers)]
-    links = [*(f"{name}: clients" for name in names), *(f"{name}: store" for name in [*names, *publishers])]
+    links = [
+        *(f"{name}: clients" for name in names),
+        *(f"{name}: store" for name in [*names, *publishers]),
+        REPLICATION,
+    ]
     faults = []
     at = FIRST
     while True:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.served.chaos.clients import Client, HandlerPublisher
 from tests.served.chaos.judge import BOUND_SECONDS, STORE, Fault, Verdict, judge, publishes
 from tests.served.chaos.network import Link
-from tests.served.chaos.schedule import Planned
+from tests.served.chaos.schedule import REPLICATION, Planned
 from tests.served.faults import free_port
 
 START_SECONDS = 60.0
@@ -103,7 +103,8 @@ class World:
         self._python = str(python)
         self._ports: set[int] = set()
         self.stores = [self._store(valkey, number) for number in range(2)]
-        self._primary = 0
+        self._primary = 0  # where the name of the store leads
+        self._replicated = 0  # whose replica the other one is
         self._programs: dict[str, Program] = {}
         self.links: dict[str, Link] = {}
         self._handlers: list[HandlerPublisher] = []
@@ -116,6 +117,8 @@ class World:
     async def start(self) -> None:
         for store in self.stores:
             await store.start()
+        link = self.links[REPLICATION] = Link(lambda: self.stores[self._replicated].port)
+        await link.open()
         await self._replicate(1, 0)
         assert await command(self.stores[0].port, "WAIT", "1", "10000") == ":1", "the replica does not follow"
         names = [f"server {number}" for number in range(self.shape.servers)]
@@ -317,8 +320,9 @@ class World:
                 raise ValueError(kind)
 
     async def _replicate(self, replica: int, primary: int) -> None:
-        port = self.stores[replica].port
-        await command(port, "REPLICAOF", "127.0.0.1", str(self.stores[primary].port))
+        self._replicated = primary
+        port = str(self.links[REPLICATION].port)
+        await command(self.stores[replica].port, "REPLICAOF", "127.0.0.1", port)
 
 
 async def command(port: int, *words: str) -> str:
