@@ -46,7 +46,7 @@ test: check
 	@pytest --numprocesses auto
 
 chaos: .venv/made
-	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),600) pytest -s tests/served/chaos -k seed
+	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),600) pytest -s tests/served/chaos/test_chaos.py -k seed
 
 check: .venv/made
 	@ruff check

@@ -2,8 +2,8 @@
 were, to what went wrong.
 
 A publish is *known* to a client from the moment that the client received its message, or reloaded its state after the
-commit. Known must be: each accepted publish, and each failed one, within BOUND_SECONDS after all faults that concern
-the two have ended. All times are seconds of the machine's monotonic clock.
+commit. Known must be: each accepted publish, and each failed one unless its process was killed then, within
+BOUND_SECONDS after all faults that concern the two have ended. All times are seconds of the machine's monotonic clock.
 """
 
 import json
@@ -71,6 +71,7 @@ class Fault(NamedTuple):
     party: str  # "store", "server 1", "publisher 2", "client 17"
     begun: float
     ended: float
+    is_kill: bool = False  # what the process alone knew is lost
 
 
 @dataclass
@@ -207,6 +208,8 @@ def _check_known(
         if known - publish.ended <= 1 and known < ended:
             continue
         due = _due(publish, history, faults, bound)
+        if publish.outcome == "failed" and _was_killed(publish, faults, due):
+            continue  # before it could make the failure known
         what = f"{history.client}: {publish}, committed at {publish.committed:.2f}, ended at {publish.ended:.2f}"
         if known < ended:
             verdict.latest = max(verdict.latest, known - due + bound)
@@ -216,6 +219,12 @@ def _check_known(
             verdict.lost.append(f"{what}, due at {due:.2f}")
         else:
             verdict.undecided += 1
+
+
+def _was_killed(publish: Publish, faults: Sequence[Fault], due: float) -> bool:
+    return any(
+        fault.is_kill and fault.party == publish.process and publish.begun <= fault.begun <= due for fault in faults
+    )
 
 
 def _due(publish: Publish, history: History, faults: Sequence[Fault], bound: float) -> float:

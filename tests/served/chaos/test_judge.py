@@ -72,6 +72,13 @@ def test_a_failed_publish_must_be_followed_by_a_reload() -> None:
     assert found(judged([reloaded(0, 12)], failed)) == {"late": 1}
 
 
+def test_what_failed_in_a_process_that_is_killed_then_may_be_lost() -> None:
+    failed, accepted = published(1, 1, "failed"), published(2, 1)
+    for process, lost in (("p", 1), ("q", 2)):
+        kill = Fault("", process, 3, 4, is_kill=True)
+        assert found(judged([], failed, accepted, faults=(kill,))) == {"lost": lost}
+
+
 def test_a_state_of_before_the_commit_does_not_have_it() -> None:
     assert found(judged([reloaded(1, 1.5)], published(1, 1, committed=2.0))) == {"lost": 1}
 

@@ -243,7 +243,7 @@ class World:
             else:
                 await self._break_program(self._programs[party], fault)
             ended = begun if fault.kind == "forget" else time.monotonic()
-            self.faults.append(Fault(str(fault), party, begun, ended))
+            self.faults.append(Fault(str(fault), party, begun, ended, is_kill=fault.kind == "kill"))
 
     async def _break_link(self, link: Link, fault: Planned) -> None:
         match fault.kind.split():
