@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.served.chaos.clients import Client, HandlerPublisher
@@ -17,6 +18,8 @@ from tests.served.chaos.schedule import REPLICATION, Planned
 from tests.served.faults import free_port
 
 START_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+STALL_SECONDS = 1.0
 EVICT = "local key = redis.call('RANDOMKEY') if key then redis.call('DEL', key) end return 1"
 EVICT_PAUSE = 0.2
 
@@ -108,6 +111,7 @@ class World:
         self._programs: dict[str, Program] = {}
         self.links: dict[str, Link] = {}
         self._handlers: list[HandlerPublisher] = []
+        self._watch: asyncio.Task[None] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -115,35 +119,53 @@ class World:
     # -----------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
+        self._watch = asyncio.create_task(self._watch_machine())
+        await self._start_stores()
+        servers = await self._start_servers()
+        await self._start_clients(servers)
+        await self._start_publishers(servers)
+
+    async def _start_stores(self) -> None:
         for store in self.stores:
             await store.start()
-        link = self.links[REPLICATION] = Link(lambda: self.stores[self._replicated].port)
-        await link.open()
+        await self._open_link(REPLICATION, lambda: self.stores[self._replicated].port)
         await self._replicate(1, 0)
         assert await command(self.stores[0].port, "WAIT", "1", "10000") == ":1", "the replica does not follow"
+
+    async def _start_servers(self) -> dict[str, Link]:
+        """Their names, and the links of their clients."""
         names = [f"server {number}" for number in range(self.shape.servers)]
-        for name in [*names, *self.shape.publishers]:
-            link = self.links[f"{name}: store"] = Link(lambda: self.stores[self._primary].port)
-            await link.open()
-        self._programs = {name: self._server(name) for name in names}
-        await asyncio.gather(*(program.start() for program in self._programs.values()))
         for name in names:
-            link = self.links[f"{name}: clients"] = Link(lambda port=self._programs[name].port: port)  # type: ignore[misc]
-            await link.open()
-        servers = {name: self.links[f"{name}: clients"] for name in names}
+            await self._open_store_link(name)
+            self._programs[name] = self._server(name)
+        await asyncio.gather(*(program.start() for program in self._programs.values()))
+        ports = {name: self._programs[name].port for name in names}
+        return {name: await self._open_link(f"{name}: clients", partial(ports.__getitem__, name)) for name in names}
+
+    async def _start_clients(self, servers: dict[str, Link]) -> None:
         for number in range(self.shape.clients):
             group = self._groups[number % len(self._groups)]
             self.clients.append(Client(number, group, servers, self._seed))
         for client in self.clients:
             await asyncio.wait_for(client.is_welcome.wait(), START_SECONDS)
+
+    async def _start_publishers(self, servers: dict[str, Link]) -> None:
         for number, name in enumerate(self.shape.publishers):
+            await self._open_store_link(name)
             publisher = self._programs[name] = self._publisher(name, number)
             await publisher.start()
         if self.shape.handlers:
             groups = [f"chaos.{group}" for group in self._groups]
-            for name in names:
-                rate = self.shape.per_second
-                self._handlers.append(HandlerPublisher(name, servers[name], groups, rate, self._seed))
+            for name, link in servers.items():
+                self._handlers.append(HandlerPublisher(name, link, groups, self.shape.per_second, self._seed))
+
+    async def _open_store_link(self, name: str) -> None:
+        await self._open_link(f"{name}: store", lambda: self.stores[self._primary].port)
+
+    async def _open_link(self, name: str, target: Callable[[], int]) -> Link:
+        link = self.links[name] = Link(target)
+        await link.open()
+        return link
 
     async def stop_publishers(self) -> None:
         for handler in self._handlers:
@@ -153,6 +175,8 @@ class World:
             await self._programs[name].kill()
 
     async def stop(self) -> None:
+        if self._watch:
+            self._watch.cancel()
         await self.stop_publishers()
         for client in self.clients:
             await client.close()
@@ -221,12 +245,18 @@ class World:
     async def run(self, planned: Sequence[Planned]) -> None:
         """Inject the faults at their times; returns when the last has ended."""
         start = time.monotonic()
-        tasks = [asyncio.create_task(self._inject(fault, start + fault.at)) for fault in planned]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            for fault in planned:
+                tasks.create_task(self._inject(fault, start + fault.at))
+
+    async def _watch_machine(self) -> None:
+        """A machine that is too busy to run this test is a fault, too."""
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(LOOK_SECONDS)
+            ended = time.monotonic()
+            if ended - begun > LOOK_SECONDS + STALL_SECONDS:
+                self.faults.append(Fault("the machine stalls", STORE, begun, ended))
 
     async def _inject(self, fault: Planned, at: float) -> None:
         await asyncio.sleep(at - time.monotonic())
