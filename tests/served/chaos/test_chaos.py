@@ -60,7 +60,8 @@ def chaos(project: Path, programs: tuple[Path, str], tmp_path: Path) -> Run:
                 await asyncio.sleep(start + seconds - time.monotonic())
                 await world.stop_publishers()
                 until = time.monotonic() + SETTLE_SECONDS
-                while (verdict := world.verdict()).undecided and time.monotonic() < until:
+                # In a thread: the clients and the network continue meanwhile.
+                while (verdict := await asyncio.to_thread(world.verdict)).undecided and time.monotonic() < until:
                     await asyncio.sleep(1)
             finally:
                 await world.stop()
