@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import Tools
 from tests.served.chaos.judge import Verdict
-from tests.served.chaos.schedule import Planned, plan
+from tests.served.chaos.schedule import REPLICATION, Planned, plan
 from tests.served.chaos.world import Shape, World
 from tests.template import ROOT, run
 
@@ -126,3 +126,14 @@ def test_the_judge_reports_what_a_missing_mechanism_causes(chaos: Run, case: Cas
     assert not any(complete.figures.values()), complete
     defective = chaos(replace(case.shape, defect=case.defect), case.faults, seconds=case.seconds)
     assert all(defective.figures[figure] for figure in case.figures), defective
+
+
+def test_a_primary_that_returns_with_its_old_data_replays_none_of_it(chaos: Run) -> None:
+    faults = [
+        Planned(1, "client 0", "leave", 6),
+        Planned(1.3, REPLICATION, "cut", 4),
+        Planned(2, "store", "fail over", 0.3),
+        Planned(3.5, "store", "fail over", 0.3),
+    ]
+    verdict = chaos(SMALL, faults, seconds=8)
+    assert not any(verdict.figures.values()), verdict
