@@ -18,7 +18,7 @@ from tests.served.chaos.schedule import REPLICATION, Planned
 from tests.served.faults import free_port
 
 START_SECONDS = 60.0
-LOOK_SECONDS = 0.1
+CHECK_SECONDS = 0.1
 STALL_SECONDS = 1.0
 EVICT = "local key = redis.call('RANDOMKEY') if key then redis.call('DEL', key) end return 1"
 EVICT_PAUSE = 0.2
@@ -253,9 +253,9 @@ class World:
         """A machine that is too busy to run this test is a fault, too."""
         while True:
             begun = time.monotonic()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             ended = time.monotonic()
-            if ended - begun > LOOK_SECONDS + STALL_SECONDS:
+            if ended - begun > CHECK_SECONDS + STALL_SECONDS:
                 self.faults.append(Fault("the machine stalls", STORE, begun, ended))
 
     async def _inject(self, fault: Planned, at: float) -> None:
