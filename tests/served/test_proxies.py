@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.typing import Origin
 
 from tests.conftest import Tools
 from tests.served.faults import DEADLINE_SECONDS, Process, free_port
@@ -29,9 +30,10 @@ def program(request: pytest.FixtureRequest) -> tuple[str, str]:
     name = PACKAGES[request.param]
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
     if not shutil.which(name, path=path) and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}  # which starts no service
+        variables = ["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]  # with which no service is started
         run(Path("/"), "apt-get", "update", "-qq")
-        run(Path("/"), "apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES.values(), **quiet)
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES.values()]
+        run(Path("/"), "env", *variables, *install)
     found = shutil.which(name, path=path)
     assert found, f"No {name} was found, which these tests need. Install the system's package {name}."
     return request.param, found
@@ -109,13 +111,13 @@ async def use(proxy: Process) -> None:
         while (await asyncio.to_thread(get, proxy.port, "/live-chat/demo/", Host=host))[0] != 200:
             await asyncio.sleep(0.05)
     address = f"ws://{host}/ws/live-chat/demo/"
-    async with connect(address, host="127.0.0.1", port=proxy.port, origin=f"http://{host}", proxy=None) as page:
+    async with connect(address, host="127.0.0.1", port=proxy.port, origin=Origin(f"http://{host}"), proxy=None) as page:
         assert json.loads(await page.recv())["type"] == "welcome"
         await page.send('{"type": "send_line", "ref": 1, "data": {"text": "hello"}}')
         received = {json.loads(await page.recv())["type"] for _ in range(2)}
         assert received == {"line_sent", "send_line_result"}
     with pytest.raises(Exception, match="403"):
-        await connect(address, host="127.0.0.1", port=proxy.port, origin="http://evil.example", proxy=None)
+        await connect(address, host="127.0.0.1", port=proxy.port, origin=Origin("http://evil.example"), proxy=None)
 
 
 @pytest.mark.parametrize("path", ["/health/", "/ready/"])
