@@ -19,7 +19,7 @@ from tests.served.faults import free_port
 
 START_SECONDS = 60.0
 CHECK_SECONDS = 0.1
-STALL_SECONDS = 1.0
+STALL_SECONDS = 0.5
 EVICT = "local key = redis.call('RANDOMKEY') if key then redis.call('DEL', key) end return 1"
 EVICT_PAUSE = 0.2
 
