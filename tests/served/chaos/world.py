@@ -177,13 +177,15 @@ class World:
     async def stop(self) -> None:
         if self._watch:
             self._watch.cancel()
-        await self.stop_publishers()
-        for client in self.clients:
-            await client.close()
-        for program in [*self._programs.values(), *self.stores]:
-            await program.kill()
-        for link in self.links.values():
-            await link.close()
+        try:
+            await self.stop_publishers()
+            for client in self.clients:
+                await client.close()  # raises what it failed with
+        finally:
+            for program in [*self._programs.values(), *self.stores]:
+                await program.kill()
+            for link in self.links.values():
+                await link.close()
 
     def verdict(self, bound: float = BOUND_SECONDS) -> Verdict:
         """As of now."""
