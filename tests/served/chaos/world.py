@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.served.chaos.clients import Client, HandlerPublisher
-from tests.served.chaos.judge import BOUND_SECONDS, STORE, Fault, Verdict, judge, publishes
+from tests.served.chaos.judge import BOUND_SECONDS, STORE, Fault, Publish, Verdict, judge, publishes
 from tests.served.chaos.network import Link
 from tests.served.chaos.schedule import REPLICATION, Planned
 from tests.served.faults import free_port
@@ -158,6 +158,10 @@ class World:
             groups = [f"chaos.{group}" for group in self._groups]
             for name, link in servers.items():
                 self._handlers.append(HandlerPublisher(name, link, groups, self.shape.per_second, self._seed))
+        expected = {*self.shape.publishers, *(servers if self.shape.handlers else ())}
+        async with asyncio.timeout(START_SECONDS):
+            while expected - {publish.process for publish in self._published() if publish.outcome == "accepted"}:
+                await asyncio.sleep(0.05)
 
     async def _open_store_link(self, name: str) -> None:
         await self._open_link(f"{name}: store", lambda: self.stores[self._primary].port)
@@ -189,9 +193,13 @@ class World:
 
     def verdict(self, bound: float = BOUND_SECONDS) -> Verdict:
         """As of now."""
+        return judge(
+            self._published(), [client.history for client in self.clients], self.faults, time.monotonic(), bound
+        )
+
+    def _published(self) -> list[Publish]:
         with self.journal.open() as lines:
-            published = publishes(lines)
-        return judge(published, [client.history for client in self.clients], self.faults, time.monotonic(), bound)
+            return publishes(lines)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Programs
