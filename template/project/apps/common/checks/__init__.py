@@ -16,7 +16,7 @@ common.E013  a service whose endpoint is not in its feature's routing.py
 common.E014  a message that its feature's service does not name
 common.E015  a page whose base template has no import map
 common.E016  sessions in signed cookies, which no logout can revoke
-common.E017  an ASGI application that cannot be imported
+common.E017  a routing.py, a messages.py or an asgi.py that cannot be imported
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket

@@ -40,7 +40,12 @@ def check_page(name: str) -> list[CheckMessage]:
     try:
         chain = _chain(name)
         nodes = list(_nodes(chain[-1].nodelist, _blocks(chain)))
-    except (Unknown, TemplateDoesNotExist, TemplateSyntaxError):  # Django's own error page explains these
+    except (
+        Unknown,
+        TemplateDoesNotExist,
+        TemplateSyntaxError,
+        UnicodeDecodeError,
+    ):  # its error page explains
         return []
     first_map = next((i for i, node in enumerate(nodes) if _is_import_map(node)), len(nodes))
     first_module = next((i for i, node in enumerate(nodes) if isinstance(node, TextNode) and MODULE in node.s), None)
@@ -61,8 +66,10 @@ def _chain(name: str) -> list[Template]:
 
 
 def _load(name: str) -> Template:
-    backend = next(engine for engine in engines.all() if isinstance(engine, DjangoTemplates))
-    return backend.engine.get_template(name)
+    for backend in engines.all():
+        if isinstance(backend, DjangoTemplates):
+            return backend.engine.get_template(name)
+    raise Unknown  # another engine's
 
 
 def _literal(expression: Any) -> str:

@@ -9,10 +9,9 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import URLPattern
 
 from apps.common.checks import javascript
-from apps.common.checks.application import root_application, router
+from apps.common.checks.application import modules, root_application, router
 from apps.common.checks.endpoints import is_served, readable
 from apps.common.checks.scripts import AppConfigs, Script, local_scripts
-from apps.common.features import modules
 from apps.common.websockets.messages import Message
 
 SERVICE = "_websocket.js"
@@ -21,8 +20,6 @@ SERVICE = "_websocket.js"
 @register(Tags.urls)
 def check_service_paths(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     found = router(root_application())
-    if root_application() is None:  # E017
-        return []
     routing = modules("routing")
     return [
         _not_in_routing(app, literal, script)
@@ -36,8 +33,6 @@ def check_service_paths(app_configs: AppConfigs = None, **kwargs: Any) -> list[C
 
 @register()
 def check_service_messages(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    if root_application() is None:  # E017
-        return []
     messages = modules("messages")
     return [
         _not_named(app, message, services[0])

@@ -6,6 +6,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from channels.security.websocket import OriginValidator
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
+from django.utils.module_loading import import_string
 
 from apps.common.checks.application import middleware_chain, root_application
 from apps.common.checks.scripts import AppConfigs
@@ -30,8 +31,8 @@ W003 = Warning(
 
 @register(Tags.security, deploy=True)
 def check_channel_layer(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    is_memory = any(isinstance(channel_layers[alias], InMemoryChannelLayer) for alias in channel_layers.configs)
-    return [W001] if is_memory else []
+    backends = [config.get("BACKEND") for config in channel_layers.configs.values()]
+    return [W001] if any(map(_is_memory, backends)) else []
 
 
 @register(Tags.security, deploy=True)
@@ -42,7 +43,15 @@ def check_hosts(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMess
 @register(Tags.security, deploy=True)
 def check_origin(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     application = root_application()
-    return [] if application is None or any(map(_checks_origin, middleware_chain(application))) else [W003]
+    is_checked = any(map(_checks_origin, middleware_chain(application)))
+    return [] if application is None or is_checked else [W003]
+
+
+def _is_memory(backend: Any) -> bool:
+    try:
+        return issubclass(import_string(backend), InMemoryChannelLayer)
+    except (ImportError, TypeError, AttributeError):  # common.E007
+        return False
 
 
 def _checks_origin(layer: Any) -> bool:

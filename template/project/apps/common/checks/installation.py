@@ -1,10 +1,7 @@
 """The settings, routes and addresses that the common part needs; docs/existing-project.md lists them."""
 
-import os
-import traceback
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,11 +15,13 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.management import get_commands
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, URLPattern, get_script_prefix, is_valid_path, resolve
+from django.utils.module_loading import import_string
 from django.utils.translation import get_language
 
-from apps.common.checks.application import load_application, middleware_chain, router
+from apps.common import features
+from apps.common.checks.application import middleware_chain, modules, root_application, router
 from apps.common.checks.scripts import AppConfigs
-from apps.common.features import live_pages, local_apps, modules
+from apps.common.features import live_pages, local_apps
 
 E004 = Error(
     "manage.py runserver speaks no WebSocket: another app's comes before that of apps.common.",
@@ -43,7 +42,7 @@ E006 = Error(
     id="common.E006",
 )
 E007 = Error(
-    "There is no channel layer named 'default': a broadcast reaches no client.",
+    "There is no channel layer named 'default', or its BACKEND cannot be imported: a broadcast reaches no client.",
     hint="Set CHANNEL_LAYERS, for one process: {'default': {'BACKEND': 'channels.layers.InMemoryChannelLayer'}}.",
     id="common.E007",
 )
@@ -83,7 +82,7 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
     found = [
         (E004, has_own_runserver),
         (E005, bool(getattr(settings, "ASGI_APPLICATION", ""))),
-        (E007, "default" in channel_layers.configs),
+        (E007, _is_importable(channel_layers.configs.get("default", {}).get("BACKEND"))),
         (E008, hasattr(settings, "REDIS_URL")),
         (E016, not _are_in_cookies(settings.SESSION_ENGINE)),
     ]
@@ -94,7 +93,7 @@ def check_settings(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckM
 def check_prefix(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     if not getattr(settings, "REDIS_URL", ""):
         return []
-    layers = [each for each in channel_layers.configs.values() if each["BACKEND"].startswith("channels_redis.")]
+    layers = [each for each in channel_layers.configs.values() if each.get("BACKEND", "").startswith("channels_redis.")]
     prefixes = [each.get("CONFIG", {}).get("prefix", "asgi") for each in layers]  # Channels' default
     return [] if hasattr(settings, "WEBSOCKET_PREFIX") and "asgi" not in prefixes else [W007]
 
@@ -102,15 +101,12 @@ def check_prefix(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMes
 @register()
 def check_features(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
     left_out = local_apps(already_installed=settings.INSTALLED_APPS)
-    return [_not_installed(app) for app in left_out if find_spec(f"{app}.routing")]
+    return [_not_installed(app) for app in left_out if _has_routes(app)]
 
 
 @register(Tags.urls)
 def check_application(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    try:
-        application = load_application()
-    except Exception as error:
-        return [_not_importable(error)]
+    application = root_application()
     if application is None:  # E005
         return []
     if found := router(application):
@@ -131,10 +127,22 @@ def check_login_page(app_configs: AppConfigs = None, **kwargs: Any) -> list[Chec
     return [W006] if asks and not _is_served(settings.LOGIN_URL) else []
 
 
+def _has_routes(app: str) -> bool:
+    """As its folder says: an app that is not installed is not imported either."""
+    return (features.APPS_DIR / app.removeprefix("apps.") / "routing.py").exists()
+
+
+def _is_importable(name: Any) -> bool:
+    try:
+        return bool(import_string(name))
+    except (ImportError, TypeError, AttributeError):
+        return False
+
+
 def _are_in_cookies(session_engine: str) -> bool:
     try:
         return issubclass(import_module(session_engine).SessionStore, SignedCookies)
-    except ImportError:  # which Django reports
+    except (ImportError, AttributeError):  # which Django reports
         return False
 
 
@@ -182,21 +190,6 @@ def _not_installed(app: str) -> Error:
         f"{app} is not installed: no page of it connects.",
         hint=f"Add *local_apps() or {app!r} to INSTALLED_APPS.",
         id="common.E009",
-    )
-
-
-def _not_importable(error: BaseException) -> Error:
-    if isinstance(error.__context__, ImportError):
-        error = error.__context__  # Channels' own exception does not name it
-    *_, last = traceback.extract_tb(error.__traceback__) or [None]
-    place = f"{last.filename}:{last.lineno}" if last else settings.ASGI_APPLICATION
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
-    return Error(
-        f"The application of asgi.py cannot be imported: {type(error).__name__}: {error}",
-        hint="Without it no WebSocket is served, and the checks of routes and endpoints are left out.",
-        obj=os.path.relpath(place) if os.path.isabs(place) else place,
-        id="common.E017",
     )
 
 

@@ -35,7 +35,8 @@ def local_scripts(app_configs: AppConfigs) -> Iterator[Script]:
 
 def _scripts(folder: Path) -> Iterator[Script]:
     for file in sorted([*folder.rglob("*.js"), *folder.rglob("*.mjs")]):
-        yield Script(file, file.relative_to(folder).as_posix())
+        if file.is_file():  # and no link that leads nowhere
+            yield Script(file, file.relative_to(folder).as_posix())
 
 
 def _is_own(script: Script) -> bool:

@@ -12,11 +12,13 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.staticfiles.finders import get_finders
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 from django.test.utils import override_script_prefix
 from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
+from apps.common.checks import application as served
 from apps.common.checks import base_templates, contract, deploy, endpoints, imports, installation, static_files
 from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.asgi import UnknownPath
@@ -206,6 +208,90 @@ def test_an_endpoint_is_not_judged_where_the_routes_are_hidden(shop, asgi):
     assert ids(endpoints.check_endpoints([shop.app])) == ["common.E003"]
 
 
+# common.E017
+
+
+@pytest.fixture
+def features_of(tmp_path, monkeypatch, settings):
+    """Installs apps with these routing.py, and an asgi.py that imports them all."""
+
+    def features_of(**routing):
+        folder = tmp_path / "apps"
+        for name, source in routing.items():
+            (folder / name).mkdir(parents=True)
+            (folder / name / "__init__.py").touch()
+            (folder / name / "routing.py").write_text(source)
+            monkeypatch.delitem(sys.modules, f"apps.{name}", raising=False)
+            monkeypatch.delitem(sys.modules, f"apps.{name}.routing", raising=False)
+        configs = [SimpleNamespace(name=f"apps.{name}") for name in routing]
+        (tmp_path / "broken_asgi.py").write_text(
+            "import logging\n"
+            "from django.core.asgi import get_asgi_application\n"
+            "application = get_asgi_application()\n"
+            "from apps.common.features import websocket_urlpatterns\n"
+            "websocket_urlpatterns()\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "broken_asgi", raising=False)
+        monkeypatch.setattr(sys.modules["apps"], "__path__", [str(folder), *sys.modules["apps"].__path__])
+        monkeypatch.setattr(served, "APPS_DIR", folder)
+        for module in (served, features):
+            monkeypatch.setattr(module, "apps", SimpleNamespace(get_app_configs=lambda: configs))
+        settings.ASGI_APPLICATION = "broken_asgi.application"
+
+    yield features_of
+    for name in [name for name in sys.modules if name.startswith(("apps.one", "apps.two", "broken_asgi"))]:
+        del sys.modules[name]
+
+
+RIGHT = "websocket_urlpatterns = []"
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "cause"),
+    [
+        ("\ndef (", "one/routing.py:2", "SyntaxError: invalid syntax"),
+        ("import no_such_module", "one/routing.py:1", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("import json\njson.loads('')", "one/routing.py:2", "JSONDecodeError: Expecting value"),
+        ("urlpatterns = []", "", "AttributeError: module 'apps.one.routing' has no attribute 'websocket_urlpatterns'"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_once(features_of, source, place, cause):
+    features_of(one=source, two=RIGHT)
+    [error] = served.check_modules()
+    assert error.id == "common.E017"
+    assert place in error.obj
+    assert cause in error.msg
+    assert list(served.modules("routing")) == ["apps.two"]
+    assert served.root_application() is None
+    assert deploy.check_origin() == []
+
+
+def test_each_module_that_cannot_be_imported_is_named(features_of):
+    features_of(one="1 / 0", two="1 / 0")
+    assert [error.obj.rpartition("apps/")[2] for error in served.check_modules()] == [
+        "one/routing.py:1",
+        "two/routing.py:1",
+    ]
+
+
+@pytest.mark.parametrize("name", ["no_such_module.application", "broken_asgi.no_such_name", "nodots"])
+def test_an_application_that_is_not_there_is_named(features_of, settings, name):
+    features_of(one=RIGHT)
+    settings.ASGI_APPLICATION = name
+    assert [(error.id, error.obj) for error in served.check_modules()] == [("common.E017", name)]
+
+
+def test_a_check_does_not_set_django_up_again(features_of, monkeypatch):
+    calls = []
+    monkeypatch.setattr("django.setup", lambda set_prefix=True: calls.append(set_prefix))
+    features_of(one=RIGHT)
+    assert isinstance(served.root_application(), ASGIHandler)
+    assert calls == []
+    get_asgi_application()
+    assert calls == [False]
+
+
 # common.E004 to common.E010, common.W004 to common.W007
 
 
@@ -255,6 +341,15 @@ def test_a_setting_that_is_missing_is_named(settings):
     settings.CHANNEL_LAYERS = {"other": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     del settings.REDIS_URL
     assert ids(installation.check_settings()) == ["common.E007", "common.E008"]
+
+
+@pytest.mark.parametrize("layer", [{}, {"BACKEND": "no.such.Layer"}, {"BACKEND": "nodots"}])
+def test_a_channel_layer_that_cannot_be_imported_is_said_once(settings, layer):
+    settings.CHANNEL_LAYERS = {"default": layer}
+    settings.REDIS_URL = "redis://h/0"
+    assert ids(installation.check_settings()) == ["common.E007"]
+    assert deploy.check_channel_layer() == []
+    assert installation.check_prefix() == []
 
 
 @pytest.mark.parametrize(
@@ -345,7 +440,7 @@ def test_a_feature_that_is_not_installed_is_named(tmp_path, monkeypatch, module,
     monkeypatch.setattr(installation, "settings", SimpleNamespace(INSTALLED_APPS=[listed]))
     for name in ("__init__.py", module):
         (tmp_path / "shop").mkdir(exist_ok=True)
-        (tmp_path / "shop" / name).touch()
+        (tmp_path / "shop" / name).write_text("1 / 0")  # what is not installed is not imported
     monkeypatch.setattr(features, "APPS_DIR", tmp_path)
     monkeypatch.setattr(sys.modules["apps"], "__path__", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "apps.shop", raising=False)
