@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from apps.common.log import DeveloperFormatter, LineFormatter
+from apps.common.log import MAX_MESSAGE, DeveloperFormatter, LineFormatter
 from apps.common.testing import connect
 from apps.common.websockets.process import metrics
 
@@ -48,6 +48,19 @@ def test_a_traceback_is_a_part_of_the_line_in_production():
     assert line.endswith("ValueError: first\\nsecond")
     assert len(line.splitlines()) == 1
     assert len(DeveloperFormatter().format(failed).splitlines()) > 3
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), DeveloperFormatter()])
+def test_what_a_client_writes_into_an_exception_moves_no_cursor(formatter):
+    failed = record("failed", exc_info=(ValueError, ValueError("\x1b[2J\rgone"), None))
+    lines = formatter.format(failed).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert lines[-1].endswith("ValueError: \\x1b[2J\\rgone")
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), DeveloperFormatter()])
+def test_a_message_is_bounded(formatter):
+    assert len(formatter.format(record("%s", "x" * 100_000))) == MAX_MESSAGE
 
 
 @pytest.mark.django_db(transaction=True)
