@@ -8,7 +8,7 @@ from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.decorators import sync_and_async_middleware
 
 from apps.common.websockets.process.hub import all_members
@@ -46,7 +46,7 @@ def monitoring(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequ
 
     def answer(request: HttpRequest) -> HttpResponse | None:
         for view in (health, ready, metrics):
-            if request.path == _path(view) and (view is not metrics or _has_token(request)):
+            if request.path_info == _path(view) and (view is not metrics or _has_token(request)):
                 return view(request)
         return None
 
@@ -60,8 +60,9 @@ def monitoring(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequ
 
 
 def _path(view: Callable[[HttpRequest], HttpResponse]) -> str:
+    """Without the site's prefix, which a load balancer's request may lack."""
     try:
-        return reverse(view)
+        return f"/{reverse(view).removeprefix(get_script_prefix())}"
     except NoReverseMatch:  # a project that has left it out of its urls.py
         return ""
 

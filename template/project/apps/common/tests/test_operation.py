@@ -9,6 +9,7 @@ from channels.routing import URLRouter
 from django.core.management import CommandError, call_command
 from django.templatetags.static import static
 from django.test import Client
+from django.test.utils import override_script_prefix
 from django.urls import re_path
 
 from apps.common.testing import connect
@@ -37,6 +38,12 @@ APPLICATION = SessionAuth(URLRouter([re_path(r"^ticks/$", TickConsumer.as_asgi()
 def test_a_process_is_healthy_and_ready(client):
     assert client.get("/health/").content == b"ok\n"
     assert client.get("/ready/").content == b"ready\n"
+
+
+def test_a_load_balancer_asks_a_process_below_a_prefix_without_it(settings, client):
+    settings.FORCE_SCRIPT_NAME = "/shop"
+    with override_script_prefix("/shop/"):
+        assert client.get("/health/", headers={"host": "10.0.0.1"}).content == b"ok\n"
 
 
 async def test_draining_tells_pages_and_the_load_balancer(monkeypatch):
