@@ -6,6 +6,7 @@ here.
 """
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -18,12 +19,12 @@ else:
     except ImportError:
         from uvicorn.protocols.http.h11_impl import H11Protocol as HTTPProtocol
 
-try:
+if sys.platform == "win32":
+    DESCRIPTORS = 1_000_000
+else:
     from resource import RLIMIT_NOFILE, getrlimit
 
     DESCRIPTORS = getrlimit(RLIMIT_NOFILE)[0]  # that the process may open
-except ImportError:  # Windows
-    DESCRIPTORS = 1_000_000
 
 BACKLOG = 128  # connections that an event loop accepts at a time, before it looks at any of them
 # The rest is for what is being accepted and closed, and for databases, Redis and files.

@@ -25,6 +25,8 @@ common.W005  an ASGI application that does not show its routes
 common.W006  no login page, for a live page that asks to sign in
 common.W007  a prefix in Redis that other sites have, too
 
+Routes and messages are read by check, runserver and test alone: other commands do not import them.
+
 JavaScript is read in the static folders of the apps in apps/, but for *.min.js and folders named vendor. DEBUG and an
 empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. SILENCED_SYSTEM_CHECKS in the settings
 turns a check off.

@@ -1,6 +1,7 @@
 """The ASGI application, as a WebSocket passes it, and the modules of features that only a server imports."""
 
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter, get_default_applicat
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.management import get_commands
 
 from apps.common.checks.scripts import AppConfigs
 from apps.common.features import APPS_DIR
@@ -24,6 +26,8 @@ from apps.common.features import APPS_DIR
 # The attributes in which middleware keeps its inner application: this project's, Channels' own, most third-party ones.
 INNER = ("application", "inner", "app")
 PATTERNS = "websocket_urlpatterns"
+# Commands that read these modules. Any other, such as migrate, needs none of them, and so imports none.
+COMMANDS = {"check", "runserver", "test"}
 
 
 @register(Tags.urls)
@@ -36,8 +40,8 @@ def check_modules(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMe
 
 
 def root_application() -> Any:
-    """The application that ASGI_APPLICATION names. None where it is not set (common.E005) or cannot be imported
-    (common.E017)."""
+    """The application that ASGI_APPLICATION names. None where it is not set (common.E005), cannot be imported
+    (common.E017), or is not read by this command."""
     with suppress(Exception):
         return _application()
     return None
@@ -68,9 +72,14 @@ def router(application: Any) -> URLRouter | None:
     return next((layer for layer in middleware_chain(application) if isinstance(layer, URLRouter)), None)
 
 
+def _is_read() -> bool:
+    command = "".join(sys.argv[1:2])
+    return command in COMMANDS or command not in get_commands()  # pytest, and programs of the owner's
+
+
 def _features() -> list[str]:
     names = [config.name for config in apps.get_app_configs() if config.name.startswith("apps.")]
-    return [name for name in names if find_spec(f"{name}.routing")]
+    return [name for name in names if _is_read() and find_spec(f"{name}.routing")]
 
 
 def _names(app: str) -> list[str]:
@@ -78,7 +87,7 @@ def _names(app: str) -> list[str]:
 
 
 def _application() -> Any:
-    if not getattr(settings, "ASGI_APPLICATION", None):
+    if not getattr(settings, "ASGI_APPLICATION", None) or not _is_read():
         return None
     with _set_up_once(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # WhiteNoise warns about files that collectstatic has not collected yet

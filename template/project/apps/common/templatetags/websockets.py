@@ -1,6 +1,7 @@
 """The tags of a live page: `{% import_map %}` first in <head>, and `{% connection_status %}` in its place."""
 
 from django import template
+from django.urls import get_script_prefix
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
@@ -17,9 +18,11 @@ def import_map(context: template.Context) -> SafeString:
     """
     # Django's and django-csp's nonces are lazy, and false until they are used.
     nonce = context.get("csp_nonce", getattr(context.get("request"), "csp_nonce", None))
-    attribute = "" if nonce is None else format_html(' nonce="{}"', nonce)
+    # The prefix is for services: a WebSocket's path is below it, too.
+    values = {"nonce": nonce, "data-prefix": get_script_prefix().rstrip("/") or None}
+    attributes = format_html_join("", ' {}="{}"', [item for item in values.items() if item[1] is not None])
     body = mark_safe(render())  # noqa: S308 - escaped there
-    return format_html('<script type="importmap"{}>{}</script>', attribute, body)
+    return format_html('<script type="importmap"{}>{}</script>', attributes, body)
 
 
 @register.simple_tag

@@ -73,10 +73,6 @@ describe('parsePageData', () => {
         expect(parsePageData('{"page_user":"a-b_c"}')).toEqual({ page_user: 'a-b_c' });
     });
 
-    it("has the prefix of the site's paths", () => {
-        expect(parsePageData('{"prefix":"/shop"}')).toEqual({ prefix: '/shop' });
-    });
-
     it.each(['k3x', 'null', '{&quot;epoch', '[object Object]'])(
         'refuses %s and names the fix',
         (text) => {

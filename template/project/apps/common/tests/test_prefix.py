@@ -1,16 +1,14 @@
 """A site below a prefix: its links, its static files and its WebSockets, with proxies that leave the prefix in the path
 and with others."""
 
-import json
 import re
 
 import pytest
-from django.test import RequestFactory
+from django.template import Context, Template
 from django.urls import set_script_prefix
 
 from apps.common.testing import connect
 from apps.common.tests.process import ServerProcess
-from apps.common.websockets.page_data import page_data
 
 from .serving import PATH, PublicConsumer, serve
 
@@ -37,13 +35,12 @@ async def test_a_socket_is_routed_below_the_servers_root_path():
         await client.assert_closed(4404)
 
 
-def test_the_page_knows_the_prefix(user):
-    request = RequestFactory().get("/")
-    request.user = user
-    assert "prefix" not in json.loads(page_data(request, "room"))
+def test_the_import_map_names_the_prefix():
+    template = Template("{% load websockets %}{% import_map %}")
+    assert "data-prefix" not in template.render(Context())
     set_script_prefix("/shop/")
     try:
-        assert json.loads(page_data(request, "room"))["prefix"] == "/shop"
+        assert ' data-prefix="/shop">' in template.render(Context())
     finally:
         set_script_prefix("/")
 
@@ -63,7 +60,7 @@ async def test_the_site_works_below_a_prefix(browser, tmp_path):
         code = await page.evaluate(
             """async () => {
                 const { BaseWebSocketService } = await import('/static/js/services/websocket.js');
-                const service = new BaseWebSocketService({ endpoint: '/ws/nowhere/', pageData: '{"prefix":"/shop"}' });
+                const service = new BaseWebSocketService({ endpoint: '/ws/nowhere/' });
                 await service.connect().catch(() => {});
                 return new Promise((resolve) => service.on('error', (error) => resolve(error.code)));
             }"""

@@ -3,7 +3,6 @@
 import json
 
 from django.http import HttpRequest
-from django.urls import get_script_prefix
 
 from apps.common.websockets.access.page_user import page_user
 from apps.common.websockets.broadcast import stream_position
@@ -20,8 +19,6 @@ def page_data(request: HttpRequest | None, group: str) -> str:
     """
     position = stream_position(group)
     data: dict[str, str | int] = dict(position._asdict()) if position else {}
-    if prefix := get_script_prefix().rstrip("/"):
-        data["prefix"] = prefix  # of the site's paths, such as /shop
     if request and hasattr(request, "user"):
         data["page_user"] = page_user(request.user)
     return json.dumps(data, separators=(",", ":"))

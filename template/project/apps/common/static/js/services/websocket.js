@@ -46,7 +46,6 @@ export class BaseWebSocketService extends Events {
     #waiters = [];
     #position;
     #pageUser;
-    #prefix;
 
     /**
      * @param {{ endpoint: string | (() => string | Promise<string>), pageData?: string }
@@ -56,8 +55,7 @@ export class BaseWebSocketService extends Events {
     constructor(options) {
         super();
         this.#options = { ...DEFAULTS, ...options };
-        const page = parsePageData(options.pageData);
-        ({ position: this.#position, page_user: this.#pageUser, prefix: this.#prefix } = page);
+        ({ position: this.#position, page_user: this.#pageUser } = parsePageData(options.pageData));
         this.#backoff = new Backoff(this.#options);
         this.#heartbeat = new Heartbeat(this.#options.pongTimeout, {
             ping: () => this.#socket?.send('{"type":"ping"}'),
@@ -142,9 +140,7 @@ export class BaseWebSocketService extends Events {
     /** @param {string} endpoint */
     #open(endpoint) {
         const query = { ...this.#position, page_user: this.#pageUser };
-        // A site may have a prefix, such as /shop, before all of its paths.
-        const path = endpoint.replace(/^(?=\/(?!\/))/, this.#prefix ?? '');
-        const socket = new WebSocket(socketURL(path, query));
+        const socket = new WebSocket(socketURL(endpoint, query));
         socket.onopen = this.#during(() => this.#opened());
         socket.onmessage = this.#during(({ data }) => this.#receive(data));
         socket.onclose = this.#during(({ code, reason }) => this.#lost(code, reason));

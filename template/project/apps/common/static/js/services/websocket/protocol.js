@@ -22,20 +22,25 @@ export function isFinal(code) {
 /**
  * Other members are left for later versions.
  * @param {string} [text] what the view's page_data() returned; empty for none
- * @returns {{ position?: Position, page_user?: string, prefix?: string }} without what the server could not tell
+ * @returns {{ position?: Position, page_user?: string }} without what the server could not tell
  */
 export function parsePageData(text) {
     try {
-        const { epoch, seq, page_user, prefix } = JSON.parse(text || '{}');
-        return { position: epoch && seq >= 0 ? { epoch, seq } : undefined, page_user, prefix };
+        const { epoch, seq, page_user } = JSON.parse(text || '{}');
+        return { position: epoch && seq >= 0 ? { epoch, seq } : undefined, page_user };
     } catch {
         throw new TypeError(`pageData must be the text of {{ page_data }}, not ${text}`);
     }
 }
 
-/** @param {string} endpoint @param {object} [query] the position to continue from, and the page's user */
+/**
+ * @param {string} endpoint a path below the site's prefix, which the import map names; or an address
+ * @param {object} [query] the position to continue from, and the page's user
+ */
 export function socketURL(endpoint, query) {
-    const url = new URL(endpoint, location.href);
+    const element = globalThis.document?.querySelector('[data-prefix]');
+    const prefix = element?.getAttribute('data-prefix') ?? '';
+    const url = new URL(endpoint.replace(/^(?=\/(?!\/))/, prefix), location.href);
     url.protocol = url.protocol.replace('http', 'ws');
     for (const [name, value] of Object.entries(query ?? {}))
         if (value !== undefined) url.searchParams.set(name, `${value}`);
