@@ -1,9 +1,11 @@
 """The template as a repository with tags, and the ways to make projects from it."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -98,6 +100,18 @@ def run(directory: Path, *command: str | Path, succeed: bool = True, **environme
     else:
         assert done.returncode != 0, f"{' '.join(map(str, command))} succeeded:\n{done.stdout}"
     return without_colours(done.stdout)
+
+
+def apt_install(*packages: str) -> None:
+    """Install packages as root on Debian; without effect elsewhere. One process at a time, since apt has locks."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")  # with which no service is started
+    with Path(tempfile.gettempdir(), "copier-django-channels-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(Path("/"), *quiet, "apt-get", "update", "-qq")
+        options = ("-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300")
+        run(Path("/"), *quiet, "apt-get", "install", *options, *packages)
 
 
 def without_colours(text: str) -> str:

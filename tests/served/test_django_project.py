@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Shared, Tools
-from tests.template import run
+from tests.template import apt_install, run
 
 pytestmark = pytest.mark.turn(2)  # they share a project, so one after the other: none at the end
 
@@ -164,7 +164,7 @@ def test_an_owners_user_has_a_uuid_and_an_email(shop: Path, tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a PostgreSQL of its own: postgres://postgres@127.0.0.1:PORT/postgres."""
     binaries = find_postgres()
     home = Path(run(Path("/"), *as_nobody("mktemp", "--directory", "--tmpdir", "postgres-XXXXXX")).strip())
@@ -180,9 +180,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def find_postgres() -> Path:
     """Its folder of programs; as root on Debian it is installed, if it is missing."""
-    if not (found := list(Path("/usr/lib/postgresql").glob("*/bin"))) and os.geteuid() == 0 and shutil.which("apt-get"):
-        run(Path("/"), "apt-get", "update", "-qq")
-        run(Path("/"), "apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql")
+    if not (found := list(Path("/usr/lib/postgresql").glob("*/bin"))):
+        apt_install("postgresql")
         found = list(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found and (program := shutil.which("pg_ctl")):
         found = [Path(program).resolve().parent]

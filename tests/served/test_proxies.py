@@ -17,7 +17,7 @@ from websockets.typing import Origin
 
 from tests.conftest import Tools
 from tests.served.faults import DEADLINE_SECONDS, Process, free_port
-from tests.template import ROOT, run
+from tests.template import ROOT, apt_install
 
 GUIDE = (ROOT / "template/project/docs/websockets.md").read_text()
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "caddyfile": "caddy"}
@@ -25,15 +25,12 @@ SECRET = "of a test that only this machine can reach " * 2
 
 
 @pytest.fixture(scope="session", params=PACKAGES)
-def program(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The guide's name of the proxy's language, and the program."""
+def program(request: pytest.FixtureRequest, tools: Tools) -> tuple[str, str]:
+    """The guide's name of the proxy's language, and the program. After the tools, for which apt may be needed, too."""
     name = PACKAGES[request.param]
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
-    if not shutil.which(name, path=path) and os.geteuid() == 0 and shutil.which("apt-get"):
-        variables = ["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]  # with which no service is started
-        run(Path("/"), "apt-get", "update", "-qq")
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES.values()]
-        run(Path("/"), "env", *variables, *install)
+    if not shutil.which(name, path=path):
+        apt_install(*PACKAGES.values())
     found = shutil.which(name, path=path)
     assert found, f"No {name} was found, which these tests need. Install the system's package {name}."
     return request.param, found

@@ -152,7 +152,7 @@ class RedisStreams:
         """Log whether another site has this one's prefix, as far as the SECRET_KEY tells."""
         name = self._names.site
         keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-        known = [salted_hmac("websockets", name, key).hexdigest() for key in keys]
+        known = [salted_hmac("websockets", name, key, algorithm="sha256").hexdigest() for key in keys]
         with suppress(RedisError):
             found = await self._in_loop().client.set(name, known[0], ex=base.STREAM_SECONDS, get=True)
             if found and found not in known:
