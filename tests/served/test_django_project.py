@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Shared, Tools
+from tests.served.faults import free_port
 from tests.template import apt_install, run
 
 pytestmark = pytest.mark.turn(2)  # they share a project, so one after the other: none at the end
@@ -192,13 +192,6 @@ def find_postgres() -> Path:
 def as_nobody(*command: str | Path) -> tuple[str | Path, ...]:
     """PostgreSQL refuses to be run by root."""
     return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command) if os.geteuid() == 0 else command
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize("query", ["", "?sslmode=prefer&connect_timeout=5", "?conn_max_age=60", "?pool=true"])

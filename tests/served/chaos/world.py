@@ -104,7 +104,6 @@ class World:
         self._groups = [str(number) for number in range(shape.groups)]
         self._project = project
         self._python = str(python)
-        self._ports: set[int] = set()
         self.stores = [self._store(valkey, number) for number in range(2)]
         self._primary = 0  # where the name of the store leads
         self._replicated = 0  # whose replica the other one is
@@ -208,13 +207,13 @@ class World:
     def _store(self, valkey: str, number: int) -> Program:
         folder = self.folder / f"store-{number}"
         folder.mkdir()
-        port = self._free_port()
+        port = free_port()
         options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
         options += ["--repl-diskless-sync-delay", "0"]
         return Program([valkey, *options], folder, self.folder / f"store-{number}.log", port)
 
     def _server(self, name: str) -> Program:
-        port = self._free_port()
+        port = free_port()
         environment = self._environment(name, HOST="127.0.0.1", PORT=str(port))
         return self._python_program(name, ["apps.common.server"], port, environment)
 
@@ -227,13 +226,6 @@ class World:
     def _python_program(self, name: str, arguments: list[str], port: int, environment: dict[str, str]) -> Program:
         log = self.folder / f"{name.replace(' ', '-')}.log"
         return Program([self._python, "-m", *arguments], self._project, log, port, **environment)
-
-    def _free_port(self) -> int:
-        """One that no program of this world gets, though it may not listen yet."""
-        while (port := free_port()) in self._ports:
-            pass
-        self._ports.add(port)
-        return port
 
     def _environment(self, name: str, **more: str) -> dict[str, str]:
         return {

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from playwright.async_api import Browser, Page, async_playwright
 
+from apps.common.redis_url import redis_prefix
 from apps.common.server import UVICORN_OPTIONS, with_static_files
 from apps.common.testing import chromium
 from apps.common.testing.client import sign_in
@@ -61,8 +64,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 @pytest.fixture(autouse=True)
-def _fresh_streams() -> Iterator[None]:
-    """Each test begins without the history of another."""
+def _fresh_streams(settings: Any) -> Iterator[None]:
+    """Each test begins without the history of another, and has a prefix of its own in a Redis that several runs use."""
+    if settings.REDIS_URL:
+        settings.WEBSOCKET_PREFIX = f"test-{uuid.uuid4()}"
+        settings.CHANNEL_LAYERS = deepcopy(settings.CHANNEL_LAYERS)
+        for layer in settings.CHANNEL_LAYERS.values():
+            if "prefix" in (options := layer.get("CONFIG", {})):
+                options["prefix"] = redis_prefix(settings.WEBSOCKET_PREFIX, settings.REDIS_URL)
     get_streams.cache_clear()
     yield
     get_streams.cache_clear()

@@ -13,6 +13,13 @@ __all__ = ["valkey", "valkey_server"]  # fixtures
 SITE = "apps.common.tests.browser_site:application"
 
 
+@pytest.fixture(autouse=True)
+def _memory_store(settings):
+    """A developer's .env has no effect here: a test that needs a Valkey server starts its own."""
+    settings.REDIS_URL = ""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory):
     server = ServerProcess(SITE, tmp_path_factory.mktemp("server"))

@@ -107,8 +107,13 @@ def resume(process: Process | None) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that no connection gets by itself in the time until a server listens there."""
-    for port in random.sample(range(20_000, 32_000), 100):  # systems give connections higher ones
+    """A port of this machine for a server of a test, which no other test gets as long as this process runs."""
+    # Systems give connections higher ones. Workers of pytest-randomly share the seed of `random`.
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        reservation = socket.socket(type=socket.SOCK_DGRAM)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            reservation.bind(("127.0.0.1", port))
+            reservation.detach()  # the UDP port stays bound: it reserves the TCP port that a server may close and open
             return port
+        reservation.close()
     raise OSError("No port is free.")
