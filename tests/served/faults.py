@@ -30,13 +30,14 @@ UVICORN = [
 ]
 DEADLINE_SECONDS = 60.0
 PATH = "/ws/fanout/"
+PORTS = range(20_000, 32_000)  # systems give connections higher ones
 METRICS_TOKEN = "metrics"  # noqa: S105
 
 
 def free_port() -> int:
     """A port of this machine for a server of a test, which no other test gets as long as this process runs."""
-    # Systems give connections higher ones. Workers of pytest-randomly share the seed of `random`.
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+    # The workers of pytest-randomly share the seed of `random`.
+    for port in random.SystemRandom().sample(PORTS, 100):
         reservation = socket.socket(type=socket.SOCK_DGRAM)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             reservation.bind(("127.0.0.1", port))

@@ -17,6 +17,7 @@ from django.conf import settings
 
 START_SECONDS = 60  # at most
 STOP_SECONDS = 30
+PORTS = range(20_000, 32_000)  # systems give connections higher ones
 
 Process = subprocess.Popen[Any]
 
@@ -108,8 +109,8 @@ def resume(process: Process | None) -> None:
 
 def free_port() -> int:
     """A port of this machine for a server of a test, which no other test gets as long as this process runs."""
-    # Systems give connections higher ones. Workers of pytest-randomly share the seed of `random`.
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+    # The workers of pytest-randomly share the seed of `random`.
+    for port in random.SystemRandom().sample(PORTS, min(len(PORTS), 100)):
         reservation = socket.socket(type=socket.SOCK_DGRAM)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             reservation.bind(("127.0.0.1", port))

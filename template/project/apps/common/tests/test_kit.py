@@ -1,6 +1,8 @@
 """The test kit keeps what its docstrings promise."""
 
+import socket
 import uuid
+from contextlib import contextmanager
 
 import pytest
 from channels.layers import get_channel_layer
@@ -9,10 +11,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models
 
-from apps.common.testing import Client, chromium, connect, users
+from apps.common.testing import Client, chromium, connect, fixtures, users
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
 
+from . import process
 from .serving import PATH, PublicConsumer, connections, serve
 
 pytest_plugins = ["pytester"]
@@ -210,6 +213,30 @@ def test_a_field_that_cannot_be_made_up_is_named(monkeypatch):
 
 def test_the_model_of_the_project_is_used(user):
     assert isinstance(user, get_user_model())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ports and names that several runs share
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_port_is_given_to_one_test_alone(monkeypatch):
+    port = process.free_port()
+    monkeypatch.setattr(process, "PORTS", [port])
+    with pytest.raises(OSError, match="No port is free"):
+        process.free_port()
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("url", ["", "redis://127.0.0.1/3"])
+def test_each_test_has_a_prefix_of_its_own_in_redis(url, settings):
+    settings.REDIS_URL = url
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "", "CONFIG": {"prefix": "mine"}}, "other": {"BACKEND": ""}}
+    prefixes = set()
+    for _ in range(2):
+        with contextmanager(fixtures._fresh_streams.__wrapped__)(settings):
+            prefixes.add((settings.WEBSOCKET_PREFIX, settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]))
+    assert len(prefixes) == (2 if url else 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
