@@ -14,6 +14,7 @@ from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.streams import get_streams
 
 from .serving import PATH, PublicConsumer, serve
+from .wire import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,6 +81,7 @@ async def test_pages_reload_after_a_failed_broadcast_without_another_one(store):
         await asyncio.to_thread(broadcast, "room", Tick(n=1))
         store.resume()
         await one.next_message("a resync", lambda frame: frame["type"] == "resync")
+        await until(lambda: not get_streams()._failures._counts)  # until then a broadcast makes them reload, too
         await abroadcast("room", Tick(n=2))
         await one.assert_broadcast("tick", n=2)
 
