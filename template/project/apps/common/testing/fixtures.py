@@ -117,6 +117,11 @@ def staff_user(transactional_db: None) -> AbstractBaseUser:
     return make_user("eve", is_staff=True)
 
 
+@pytest.fixture
+def other_staff_user(transactional_db: None) -> AbstractBaseUser:
+    return make_user("zoe", is_staff=True)
+
+
 # A served site, and a browser
 
 

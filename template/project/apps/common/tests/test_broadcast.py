@@ -9,6 +9,7 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import transaction
@@ -20,13 +21,7 @@ from django.urls import re_path
 from apps.common.testing import Client, connect
 from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.broadcast import (
-    abroadcast,
-    abroadcast_to_user,
-    broadcast,
-    broadcast_to_user,
-    stream_position,
-)
+from apps.common.websockets.broadcast import GROUP_NAME, abroadcast, broadcast, stream_position, user_group
 from apps.common.websockets.messages import Message
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,17 +115,37 @@ async def test_from_a_thread(client):
     await asyncio.to_thread(thread.join)
 
 
-async def test_to_every_page_of_a_user_and_to_no_other(client, user, other_user):
+class OwnNewsConsumer(BaseWebSocketConsumer):
+    async def connect(self) -> None:
+        self.group_name = user_group("news", self.user)
+        await super().connect()
+
+
+async def test_to_every_page_of_a_user_and_to_no_other(user, other_user):
+    application = SessionAuth(URLRouter([re_path(r"^news/$", OwnNewsConsumer.as_asgi())]))
     async with (
-        connect("/news/", user, application=APPLICATION) as second,
-        connect("/news/", other_user, application=APPLICATION) as stranger,
+        connect("/news/", user, application=application) as first,
+        connect("/news/", user, application=application) as second,
+        connect("/news/", other_user, application=application) as stranger,
     ):
-        await in_thread(broadcast_to_user, user, News(text="tea"))
-        await abroadcast_to_user(user, News(text="cake"))
-        for each in (client, second):
-            await each.assert_broadcast("news", text="tea")
+        await in_thread(broadcast, user_group("news", user), News(text="tea"))
+        await first.assert_broadcast("news", text="tea")
+        await first.drop()
+        await abroadcast(user_group("news", user), News(text="cake"))
+        await first.reconnect()
+        for each in (first, second):
             await each.assert_broadcast("news", text="cake")
         await stranger.assert_silent()
+
+
+def test_the_group_of_a_user_is_a_group(user, other_user):
+    assert user_group("news", user) != user_group("news", other_user)
+    assert user_group("news", user) != user_group("new", user)
+    other_user.pk = "ü" * 200
+    for each in (user, other_user):
+        assert GROUP_NAME.fullmatch(user_group("a" * 40, each))
+    with pytest.raises(ValueError, match="An anonymous visitor has no group of 'news'"):
+        user_group("news", AnonymousUser())
 
 
 async def test_a_page_misses_nothing_between_its_rendering_and_its_connection(user):

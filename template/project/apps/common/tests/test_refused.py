@@ -1,6 +1,7 @@
 """A page that was refused or signed out gets nothing more and reaches nothing, whatever its server hands on."""
 
 import asyncio
+from socket import gethostname
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -8,7 +9,7 @@ from django.contrib.auth.models import AnonymousUser
 from apps.common.testing import Client, connect, sign_in
 from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.broadcast import abroadcast, abroadcast_to_user
+from apps.common.websockets.broadcast import abroadcast, user_group
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import CloseCode
@@ -115,20 +116,26 @@ async def test_a_logout_while_a_feature_prepares_to_connect_closes_the_page(user
     await client.drop()
 
 
+class OwnConsumer(PublicConsumer):
+    async def connect(self):
+        self.group_name = user_group("own", self.user) if self.user.is_authenticated else "everyone"
+        await super().connect()
+
+
 async def test_a_public_page_that_was_signed_out_gets_nothing_that_is_sent_to_the_user(user):
-    served = serve(PublicConsumer)
+    served = serve(OwnConsumer)
     async with connect(PATH, user, application=served) as client, connect(PATH, user, application=served) as thief:
         await set_password(user, client)
         await client.assert_closed(3000)
         await thief.assert_closed(3000)
         await client.reconnect()
         await thief.reconnect()
-        await abroadcast_to_user(user, News())
+        await abroadcast(user_group("own", user), News())
         await client.assert_broadcast("news")
         await thief.assert_silent()
 
 
-async def test_a_message_to_a_user_before_the_page_is_accepted_harms_no_client(user):
+async def test_a_command_before_the_page_is_accepted_harms_no_client(user):
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class SlowAccessConsumer(PublicConsumer):
@@ -140,7 +147,7 @@ async def test_a_message_to_a_user_before_the_page_is_accepted_harms_no_client(u
     wire = StrictWire(CONNECT)
     running = asyncio.create_task(SlowAccessConsumer()(scope_of(user), wire.receive, wire.send))
     await asyncio.wait_for(asked.wait(), 5)
-    get_registry().handle_command({"to_user": str(user.pk), "text": "{}"})
+    get_registry().handle_command({"drain": "5", "host": gethostname()})
     answer.set()
     assert [message["type"] for message in await wire.until_sent(2)] == ["websocket.accept", "websocket.send"]
     wire.push(DISCONNECT)

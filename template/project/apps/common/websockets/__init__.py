@@ -1,13 +1,7 @@
 """The WebSocket infrastructure. `__all__` is what a feature uses; the packages behind it serve these names."""
 
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
-from apps.common.websockets.broadcast import (
-    abroadcast,
-    abroadcast_to_user,
-    broadcast,
-    broadcast_to_user,
-    stream_position,
-)
+from apps.common.websockets.broadcast import abroadcast, broadcast, stream_position, user_group
 from apps.common.websockets.messages import Message, MessageError
 from apps.common.websockets.page_data import page_data
 
@@ -16,9 +10,8 @@ __all__ = [
     "Message",
     "MessageError",
     "abroadcast",
-    "abroadcast_to_user",
     "broadcast",
-    "broadcast_to_user",
     "page_data",
     "stream_position",
+    "user_group",
 ]

@@ -1,4 +1,4 @@
-"""Publish to every client of a group or of a user, from anywhere: a view, a signal, a command, a thread, a task.
+"""Publish to every client of a group, from anywhere: a view, a signal, a command, a thread, a task.
 
 A broadcast is numbered and kept (see streams): every client of the group that is connected or reconnects in time
 receives it once and in order, or is notified to reload its state. A broadcast that fails because the stream store is
@@ -9,17 +9,16 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cache, partial
+from hashlib import sha256
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from apps.common.websockets.access.identity import user_key
+from apps.common.websockets.access.identity import User, user_key
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process.metrics import count
-from apps.common.websockets.process.registry import is_serving, publish_command
+from apps.common.websockets.process.registry import is_serving
 from apps.common.websockets.protocol import Position
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import StreamsUnavailable
@@ -55,14 +54,14 @@ async def abroadcast(group: str, message: Message, *, strict: bool = False) -> N
             raise
 
 
-def broadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
-    """Send a message to every connection of the user after commit. It is not kept. For sync code."""
-    _after_commit(partial(publish_command, {"to_user": user_key(user), "text": message.encode()}), "abroadcast_to_user")
-
-
-async def abroadcast_to_user(user: AbstractBaseUser, message: Message) -> None:
-    """Send a message to every connection of a user, at once. For async code."""
-    await sync_to_async(publish_command, thread_sensitive=False)({"to_user": user_key(user), "text": message.encode()})
+def user_group(name: str, user: User) -> str:
+    """The group of all connections of one user of a feature: user_group("notices", user) is
+    "notices.default-users.user-7". Raises ValueError for an anonymous visitor."""
+    key = user_key(user)
+    if not key:
+        raise ValueError(f"An anonymous visitor has no group of {name!r}: refuse the connection, or share one group.")
+    group = f"{name}.{key.replace(' ', '-')}"
+    return group if GROUP_NAME.fullmatch(group) else f"{name}.{sha256(key.encode()).hexdigest()[:40]}"
 
 
 def stream_position(group: str) -> Position | None:

@@ -124,17 +124,13 @@ class Registry:
 
     def handle_command(self, command: Command) -> None:
         """sign_out: a session's key; its connections are closed. recheck: a user_key(), whose connections are
-        re-checked. recheck_all: "yes" for those of all users. to_user: a user_key(), to whose connections "text" is
-        sent. drain: seconds, if "host" is this one."""
+        re-checked. recheck_all: "yes" for those of all users. drain: seconds, if "host" is this one."""
         if session_key := command.get("sign_out"):
             self._close(self._by_session.get(session_key, ()), CloseCode.SIGNED_OUT)
         if user := command.get("recheck"):
             self.spawn(self._recheck(self.of_user(user)), Context())
         if command.get("recheck_all"):
             self._recheck_soon()
-        if user := command.get("to_user"):
-            for connection in self.of_user(user):
-                connection.write(command["text"])
         if (within := command.get("drain")) and command["host"] == gethostname():
             self._drain(int(within))
 
