@@ -216,6 +216,7 @@ apps/orders/consumers.py
 apps/orders/messages.py
 apps/orders/routing.py
 apps/orders/static/orders/js/orders_app.js
+apps/orders/static/orders/js/services/orders_contract.d.ts
 apps/orders/static/orders/js/services/orders_websocket.js
 apps/orders/templates/orders/index.html
 apps/orders/tests/__init__.py

@@ -104,9 +104,11 @@ def views_of(project: Path, tools: Tools, *addresses: str) -> list[str]:
 
 def test_makes_what_copier_makes(template: Template, project: Path, tools: Tools, tmp_path: Path) -> None:
     other = Path(shutil.copytree(project, tmp_path / "other"))
-    template.feature("orders", other, access="staff", actions="place_order,cancel_order", events="order_placed")
-    actions = ["--action", "place_order", "--action", "cancel_order"]
-    manage(project, tools, "startfeature", "orders", "--access", "staff", *actions, "--event", "order_placed")
+    place, cancel, event = "place_order item:str:20 event=order_placed", "cancel_order id:int", "order_placed id:int"
+    template.feature("orders", other, access="staff", per="site", actions=f"{place}, {cancel}", events=event)
+    options = ["--access", "staff", "--per", "site", "--action", place, "--action", cancel, "--event", event]
+    printed = manage(project, tools, "startfeature", "orders", *options)
+    assert "then open http://127.0.0.1:8000/orders/\n" in printed
     assert snapshot(project) == snapshot(other)
 
 
@@ -231,13 +233,16 @@ def test_a_project_that_took_the_common_part_alone_works(project: Path, tools: T
 
 
 def test_reports_all_errors_at_once(project: Path, tools: Tools) -> None:
-    actions = ["--action", "Place", "--action", "cancel_order", "--action", "class"]
-    lines = refusal(project, tools, "startfeature", "Order-Items", "--access", "all", *actions, "--event", "error")
+    actions = ["--action", "Place", "--action", "cancel_order id:integer", "--action", "class"]
+    options = ["--access", "all", "--per", "room", *actions, "--event", "error"]
+    lines = refusal(project, tools, "startfeature", "Order-Items", *options)
     expected = [
         r"feature 'Order-Items' is not snake_case.* Try 'order_items'\.",
         r"access 'all' is not in \['authenticated', 'public', 'staff'\]",
+        r"per 'room' is not in \['id', 'site', 'user'\]",
         r"action 'Place' is not snake_case.* Try 'place'\.",
         r"action 'class' is a keyword of Python\. Try 'class_item'.*",
+        r"action cancel_order, field 'id:integer': has the unknown type 'integer'; did you mean int\?",
         r"event 'error' is a message type of the protocol\. Try 'error_item'.*",
     ]
     assert len(lines) == len(expected)
@@ -436,16 +441,20 @@ def test_asks_for_what_it_must_know(project: Path, tools: Tools) -> None:
     terminal.send("\x15orders\r")  # Ctrl-U clears the line
     terminal.expect_exact("Who may connect?")
     terminal.send("\r")
+    terminal.expect_exact("To whom does a message go?")
+    terminal.send("\r")
     terminal.expect_exact("What can a page ask the server to do?")
-    terminal.send("\x15place_order\r")
-    terminal.expect_exact("What does the server send to its pages?")
+    terminal.send("\x15place_order item:string\r")
+    terminal.expect_exact("did you mean str?")
+    terminal.send("\x15place_order item:str:20 event=order_placed\r")
+    terminal.expect_exact("What else does the server send?")
     terminal.send("\r")
     terminal.expect_exact("http://127.0.0.1:8000/orders/demo/")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
     answers = (project / "apps/orders/.copier-answers.yml").read_text()
-    assert "access: authenticated\nactions: place_order\nevents: status_update\n" in answers
+    assert "actions: place_order item:str:20 event=order_placed\nevents: ''\n" in answers
 
 
 def test_interrupting_it_leaves_nothing(project: Path, tools: Tools) -> None:

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("copy", range(20))
 async def test_receives_its_own_broadcasts_alone(copy, user):
     async with connect("/ws/orders/1/", user) as client:
-        await client.request("place_order", text=str(copy))
-        event = await client.assert_broadcast("order_placed", text=str(copy))
+        await client.request("place_order", item=str(copy), quantity=1)
+        event = await client.assert_broadcast("order_placed", item=str(copy))
         assert event["seq"] == 1
         await client.assert_silent()
 """

@@ -58,7 +58,7 @@ async def close_code(connection: ClientConnection) -> int | None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         try:
             while True:
-                await connection.send('{"type": "place_order", "data": {"text": "tea"}}')
+                await connection.send('{"type": "place_order", "data": {"item": "tea", "quantity": 1}}')
                 await connection.recv()
         except ConnectionClosed as closed:
             return closed.rcvd.code if closed.rcvd else None

@@ -5,16 +5,15 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.template import ROOT, Template, clone_work_tree
+from tests.template import ORDERS, ROOT, Template, clone_work_tree
 
 RELEASED = ROOT / "tests/updates/released"
 FEATURE = "orders"
-ANSWERS = {"actions": "place_order, cancel_order", "events": "order_placed, order_cancelled"}
 
 
 def freeze(template: Template, folder: Path, destination: Path) -> None:
     """Without its answers, which say where the template lay. The project around it is made in the folder."""
-    feature = template.feature(FEATURE, template.project(folder / "project"), **ANSWERS)
+    feature = template.feature(FEATURE, template.project(folder / "project"), **ORDERS)
     shutil.copytree(feature, destination, ignore=shutil.ignore_patterns(".copier-answers.yml"))
 
 

@@ -124,7 +124,7 @@ def test_deleted_files_of_a_feature_stay_deleted(own_template: Template, project
 
 def test_a_feature_keeps_its_answers(own_template: Template, project: Path) -> None:
     before = (project / "apps/orders/.copier-answers.yml").read_text()
-    assert "actions: place_order\n" in before
+    assert "actions: place_order item:str:200" in before
     release_another_feature(own_template)
     update(project, "apps/orders/.copier-answers.yml")
     assert (project / "apps/orders/.copier-answers.yml").read_text() == before.replace("1.0.0", "1.1.0")

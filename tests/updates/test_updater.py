@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import Template, changes, commit, edit, git, run, snapshot
+from tests.template import ORDERS, Template, changes, commit, edit, git, run, snapshot
 
 pytestmark = pytest.mark.turn(1)  # while the tools are installed, which these do not need
 
 COMMON = "apps/common/websockets/protocol.py"
-ORDERS = "apps/orders/.copier-answers.yml"
+ANSWERS = "apps/orders/.copier-answers.yml"
 PARTS = ["the project", "apps/live_chat", "apps/orders"]
 # An update is quicker with few files.
 KEPT = {
@@ -41,7 +41,7 @@ def first(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def features(own_template: Template, project: Path) -> None:
     """Most tests need none."""
-    own_template.feature("orders", project, actions="place_order", events="order_placed")
+    own_template.feature("orders", project, **ORDERS)
     own_template.feature("live_chat", project)
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--amend", "--no-edit")
@@ -104,7 +104,7 @@ def test_the_project_and_then_each_feature_is_a_commit(own_template: Template, p
     assert messages(project) == titles(*PARTS)
     assert (project / "manage.py").read_text().endswith("# newer\n")
     assert "_commit: 1.1.0" in (project / ".copier-answers.yml").read_text()
-    assert "_commit: 1.1.0" in (project / ORDERS).read_text()
+    assert "_commit: 1.1.0" in (project / ANSWERS).read_text()
 
 
 def test_nothing_to_do_is_said(project: Path) -> None:
@@ -570,7 +570,7 @@ def test_a_feature_whose_name_a_newer_version_refuses(own_template: Template, pr
     replace(own_template.path / "lib/reserved.jinja", "'update', 'live'", "'update', 'orders'")
     release(own_template)
     message = refused(project)
-    assert f"what {ORDERS} records" in message
+    assert f"what {ANSWERS} records" in message
     assert "feature 'orders' is a name the project itself uses" in message
 
 

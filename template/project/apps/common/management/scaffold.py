@@ -136,7 +136,7 @@ def _render(template: Template, folder: Path, answers: dict[str, str], *, ask: b
             refusals.append(refusal)
             if ask or refusal.question not in answers:
                 break
-            answers = {**answers, refusal.question: refusal.replacement(answers[refusal.question], number)}
+            answers = {**answers, refusal.question: refusal.replacement(number)}
     return refusals
 
 
@@ -163,12 +163,9 @@ class Refusal:
             return cls(found[1], f"{found[1]} {found[2]}")
         return None
 
-    def replacement(self, answer: str, number: int) -> str:
-        """One that is accepted; of a list, the names that the reason does not mention stay."""
-        if self.question == "access":
-            return "authenticated"
-        others = [name.strip() for name in answer.split(",")] if self.question in ("actions", "events") else []
-        return ",".join([*(name for name in others if name and f"'{name}'" not in self.reason), f"other_n{number}"])
+    def replacement(self, number: int) -> str:
+        """An answer that is accepted. A refusal names all errors of its answer."""
+        return {"access": "authenticated", "per": "id"}.get(self.question, f"other_n{number}")
 
 
 def app_errors(name: str) -> list[str]:

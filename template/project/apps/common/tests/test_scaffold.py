@@ -44,17 +44,14 @@ def test_a_refusal_knows_its_question():
 
 
 @pytest.mark.parametrize(
-    ("question", "answer", "reason", "expected"),
+    ("question", "expected"),
     [
-        ("feature", "Orders", "feature 'Orders' is bad", "other_n1"),
-        ("feature", "orders", "apps/orders/tests.py would be hidden", "other_n1"),
-        ("access", "all", "access 'all' is not in []", "authenticated"),
-        ("actions", "place, Cancel ,ship", "action 'Cancel' is bad", "place,ship,other_n1"),
-        ("events", "placed,,shipped", "an event is empty", "placed,shipped,other_n1"),
+        *(("feature", "other_n1"), ("actions", "other_n1"), ("events", "other_n1")),
+        *(("access", "authenticated"), ("per", "id")),
     ],
 )
-def test_only_what_was_refused_is_replaced(question, answer, reason, expected):
-    assert Refusal(question, reason).replacement(answer, 1) == expected
+def test_what_was_refused_is_replaced(question, expected):
+    assert Refusal(question, "it is bad").replacement(1) == expected
 
 
 def test_a_label_of_another_app_does_not_fit():
