@@ -166,6 +166,7 @@ apps/common/websockets/connection/outbox.py
 apps/common/websockets/connection/rate_limit.py
 apps/common/websockets/connection/subscriptions.py
 apps/common/websockets/event_loop.py
+apps/common/websockets/fields.py
 apps/common/websockets/messages.py
 apps/common/websockets/page_data.py
 apps/common/websockets/process/__init__.py

@@ -114,11 +114,12 @@ async def test_the_last_of_duplicate_keys_counts():
         await one.assert_broadcast("weigh", count=2)
 
 
-async def test_the_largest_number_that_is_read_can_be_answered():
-    number = int("-" + "9" * 4_300)
+async def test_the_largest_number_that_javascript_knows_exactly_can_be_answered():
     async with page() as one:
-        await one.send_text(frame(f'{{"count": {number}}}'))
-        await one.assert_broadcast("weigh", count=number)
+        await one.send("weigh", count=1 - 2**53)
+        await one.assert_broadcast("weigh", count=1 - 2**53)
+        await one.send("weigh", count=-(2**53))
+        await one.assert_error("invalid_message")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The building blocks of a feature's contract: the messages that clients and the server exchange."""
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import to_json
+from pydantic_core.core_schema import CoreSchema
+
+from apps.common.websockets.fields import hold_plain_types
 
 # No feature may use these: messages of the protocol, and names that later versions need.
 PROTOCOL_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "draining", "message"})
@@ -31,6 +34,19 @@ class Message(BaseModel):
         cls.message_type = "" if abstract else snake_case(cls.__name__)
         if cls.message_type in RESERVED_TYPES:
             raise TypeError(f"{cls.__name__} has the type {cls.message_type!r}, which is reserved; rename it")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = hold_plain_types(handler(source), handler)
+        return schema
+
+    @classmethod
+    def from_wire(cls, data: Any) -> Self:
+        """The message with this data of parsed JSON, which is held to the JSON Schema. Raises ValidationError.
+
+        Python may construct a message with less strictness.
+        """
+        return cls.__pydantic_validator__.validate_json(to_json(data), strict=True)  # type: ignore[no-any-return]
 
     def to_wire(self) -> dict[str, Any]:
         """The message as sent: {"type": …, "data": {…}}."""

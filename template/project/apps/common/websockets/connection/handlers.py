@@ -20,7 +20,7 @@ class Handler:
 
     function: Callable[[Any, Message], Awaitable[Message | None]]
     message: type[Message]
-    validate: Callable[[Any], Message]  # what message.model_validate() does, without its many options
+    validate: Callable[[Any], Message]
 
 
 def find_handlers(consumer: type) -> dict[str, Handler]:
@@ -55,7 +55,7 @@ def _find_handler(name: str, function: Callable[..., Any]) -> Handler | None:
         raise TypeError(f"{where} must be called {PREFIX}{message.message_type}, after its message's type")
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"{where} must be an `async def`")
-    return Handler(function, message, message.__pydantic_validator__.validate_python)
+    return Handler(function, message, message.from_wire)
 
 
 def _annotation(function: Callable[..., Any]) -> type[Message] | None:
