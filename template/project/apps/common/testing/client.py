@@ -132,13 +132,13 @@ class Client:
         assert self._communicator, f"{self.path} is not connected"
         await self._communicator.send_input(event)
 
-    async def request(self, type: str, **data: Any) -> Message:
+    async def request(self, type: str, /, **data: Any) -> Message:
         """Send a message, and return its answer or the error that refuses it."""
         ref = next(self._refs)
         await self.send_text(json.dumps({"type": type, "ref": ref, "data": data}))
         return await self.next_message(f"the answer to {type}", lambda message: message.get("ref") == ref)
 
-    async def assert_broadcast(self, type: str, **data: Any) -> Message:
+    async def assert_broadcast(self, type: str, /, **data: Any) -> Message:
         """Wait for a message of this type with at least this data."""
         expected = data.items()
         return await self.next_message(

@@ -43,7 +43,7 @@ class Command(BaseCommand):
             "per": per,
             # Events alone are a feature too, without the action that is the default.
             "actions": ", ".join(action) if action else "" if event else None,
-            "events": event and ", ".join(event),
+            "events": ", ".join(event) if event else None,
         }
         given = {question: answer for question, answer in answers.items() if answer is not None}
         made = add_feature(given, ask=not name, dry_run=dry_run)
