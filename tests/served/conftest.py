@@ -1,4 +1,4 @@
-"""A PostgreSQL for generated projects."""
+"""The stores of generated projects: a PostgreSQL, and the program of a Valkey server."""
 
 import os
 import shutil
@@ -25,6 +25,12 @@ def postgres(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     yield f"postgres://postgres@127.0.0.1:{port}/postgres"
     run(home, *as_nobody(control, "--pgdata", data, "--wait", "--mode", "fast", "stop"))
     shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def valkey_program(tools: Tools) -> str:
+    find = "from apps.common.tests.valkey import find; print(find())"
+    return run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1]
 
 
 def find_postgres() -> Path:

@@ -48,12 +48,6 @@ def python(tools: Tools) -> Path:
     return tools.home / ".venv/bin/python"
 
 
-@pytest.fixture(scope="module")
-def valkey_program(tools: Tools) -> str:
-    find = "from apps.common.tests.valkey import find; print(find())"
-    return run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1]
-
-
 @pytest.fixture
 def store(valkey_program: str, tmp_path: Path) -> Iterator[Process]:
     """A Valkey server."""

@@ -46,9 +46,8 @@ def plugins(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tools: Tools, tmp_path: Path) -> Iterator[Process]:
-    program = tools.run(tools.home, "python", "-c", "from apps.common.tests.valkey import find; print(find())")
-    process = valkey(program.strip(), tmp_path)
+def store(valkey_program: str, tmp_path: Path) -> Iterator[Process]:
+    process = valkey(valkey_program, tmp_path)
     process.start()
     yield process
     process.stop()
