@@ -393,8 +393,10 @@ def test_when_the_attempts_are_exhausted_a_button_starts_afresh(open_page: OpenP
     assert page.event("error") == [{"code": "gave_up"}]
     page.shows("Connection failed", "connection-status")
     own_site.start()
-    while not page.run("() => document.querySelector('connection-status').shadowRoot.activeElement !== null"):
+    for _ in range(20):
         page.type(TAB)
+        if page.run("() => document.querySelector('connection-status').shadowRoot.activeElement !== null"):
+            break
     page.type(ENTER)
     assert status(page, "connected") == {"attempt": 0}
     page.shows("Connected", "connection-status")
