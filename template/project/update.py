@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["copier>=9.19,<10"]
+# dependencies = ["copier>=9.19.1,<10"]
 # ///
 """Brings the project, then each of its features, to the newest version of their template: one commit each.
 
@@ -29,7 +29,7 @@ def main() -> int:
     version = parser.parse_known_args()[0].to
     os.chdir(Path(__file__).resolve().parent)
     if not find_spec("copier"):
-        sys.exit('Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19,<10"')
+        sys.exit('Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19.1,<10"')
     if not shutil.which("git"):
         sys.exit(f"An update needs git. Install it, {AGAIN}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

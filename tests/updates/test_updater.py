@@ -685,7 +685,7 @@ def test_without_git(project: Path) -> None:
 
 def test_without_copier(project: Path) -> None:
     message = run(project, sys.executable, "-S", "update.py", succeed=False)
-    assert message == 'Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19,<10"\n'
+    assert message == 'Copier is not installed. With uv: uv run update.py; or else: pip install "copier>=9.19.1,<10"\n'
 
 
 def test_uv_runs_it_in_a_project_that_does_not_start(own_template: Template, project: Path) -> None:

@@ -57,7 +57,7 @@ def add_feature(answers: dict[str, str], *, ask: bool = False, dry_run: bool = F
     Raises CommandError with one line for each error; then nothing was written.
     """
     if find_spec("copier") is None:
-        fix = "It is in the dev group: uv sync" if is_generated() else 'pip install "copier>=9.19,<10"'
+        fix = "It is in the dev group: uv sync" if is_generated() else 'pip install "copier>=9.19.1,<10"'
         raise CommandError(f"Copier is not installed here. {fix}")
     template = recorded_template(PROJECT)
     with scratch_project(template) as folder:

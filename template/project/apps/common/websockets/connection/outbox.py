@@ -6,7 +6,7 @@ import logging
 import sys
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
@@ -163,7 +163,7 @@ def _size(message: dict[str, Any]) -> int:
 
 
 @types.coroutine
-def _resume(coroutine: Coroutine[Any, Any, None], pending: Any) -> Generator[Any, Any, None]:
+def _resume(coroutine: Coroutine[Any, Any, None], pending: Any) -> Any:  # awaitable, which older type checkers miss
     # Continues a coroutine that was stepped once and waits for `pending`.
     yield pending
     yield from coroutine.__await__()

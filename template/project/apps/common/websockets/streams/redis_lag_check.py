@@ -130,7 +130,7 @@ class LagCheck:
             some = groups[start : start + GROUPS_AT_ONCE]
             pipeline = self._client.pipeline(transaction=False)
             for group, _ in some:
-                pipeline.hmget(self._names.state(group), "epoch", "seq")
+                pipeline.hmget(self._names.state(group), ["epoch", "seq"])
             # Streams that were only asked for are kept while they have subscribers. A replica refuses a write.
             kept = [self._names.state(group) for group, position in some if not position().seq]
             for key in [self._names.asked, *kept]:
