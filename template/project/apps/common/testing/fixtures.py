@@ -19,11 +19,11 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from apps.common.redis_url import redis_prefix
 from apps.common.server import UVICORN_OPTIONS, with_static_files
-from apps.common.testing import chromium
+from apps.common.testing import chromium, users
 from apps.common.testing.client import sign_in
-from apps.common.testing.users import make_user
 from apps.common.websockets.streams import get_streams
 
+MakeUser = Callable[..., AbstractBaseUser]
 OpenPage = Callable[..., Awaitable[Page]]
 
 # Tests in a browser have the marker `browser`
@@ -103,17 +103,23 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def user(transactional_db: None) -> AbstractBaseUser:
+def make_user(transactional_db: None) -> MakeUser:
+    """Makes users: make_user("carl"), make_user("carl", is_staff=True). Override it to add what your model requires."""
+    return users.make_user
+
+
+@pytest.fixture
+def user(make_user: MakeUser) -> AbstractBaseUser:
     return make_user("ann")
 
 
 @pytest.fixture
-def other_user(transactional_db: None) -> AbstractBaseUser:
+def other_user(make_user: MakeUser) -> AbstractBaseUser:
     return make_user("bob")
 
 
 @pytest.fixture
-def staff_user(transactional_db: None) -> AbstractBaseUser:
+def staff_user(make_user: MakeUser) -> AbstractBaseUser:
     return make_user("eve", is_staff=True)
 
 

@@ -190,8 +190,12 @@ class Member(AbstractBaseUser):
         self.full_clean(validate_unique=False)
 
 
+class Point(models.Field):
+    pass
+
+
 class Employee(Member):
-    team = models.ForeignKey("auth.Group", on_delete=models.CASCADE)
+    desk = Point()
 
     class Meta:
         app_label = "kit"
@@ -207,8 +211,10 @@ def test_a_user_has_what_its_model_requires(monkeypatch):
 
 def test_a_field_that_cannot_be_made_up_is_named(monkeypatch):
     monkeypatch.setattr(users, "get_user_model", lambda: Employee)
-    with pytest.raises(pytest.fail.Exception, match=r"kit.Employee.team.*Override the fixtures .* in conftest.py"):
+    with pytest.raises(pytest.fail.Exception, match=r"kit.Employee.desk.*Override the fixture make_user in"):
         users.make_user("ann")
+    with pytest.raises(pytest.fail.Exception, match=r"no field of kit.Employee that makes is_staff true.*Override"):
+        users.make_user("ann", is_staff=True)
 
 
 def test_the_model_of_the_project_is_used(user):
