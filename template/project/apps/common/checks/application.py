@@ -27,7 +27,7 @@ from apps.common.features import APPS_DIR
 INNER = ("application", "inner", "app")
 PATTERNS = "websocket_urlpatterns"
 # Commands that read these modules. Any other, such as migrate, needs none of them, and so imports none.
-COMMANDS = {"check", "runserver", "test"}
+COMMANDS = {"check", "contract", "runserver", "test"}
 
 
 @register(Tags.urls)
@@ -83,7 +83,7 @@ def _features() -> list[str]:
 
 
 def _names(app: str) -> list[str]:
-    return [name for name in ("messages", "routing") if find_spec(f"{app}.{name}")]
+    return [name for name in ("messages", "consumers", "routing") if find_spec(f"{app}.{name}")]
 
 
 def _application() -> Any:

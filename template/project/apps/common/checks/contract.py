@@ -1,7 +1,5 @@
 """The messages and the path of a feature are the same in Python and in its JavaScript service."""
 
-from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from django.apps import apps
@@ -12,6 +10,7 @@ from apps.common.checks import javascript
 from apps.common.checks.application import modules, root_application, router
 from apps.common.checks.endpoints import is_served, readable
 from apps.common.checks.scripts import AppConfigs, Script, local_scripts
+from apps.common.contract.features import answers, own_messages
 from apps.common.websockets.messages import Message
 
 SERVICE = "_websocket.js"
@@ -38,8 +37,10 @@ def check_service_messages(app_configs: AppConfigs = None, **kwargs: Any) -> lis
         _not_named(app, message, services[0])
         for app, services in _services(app_configs).items()
         if app in messages
-        for message in _messages(messages[app])
-        if not any(_names(script, message.message_type) for script in services)
+        for message in own_messages(messages[app])
+        # An answer is matched to its request by ref, not by type.
+        if message.message_type not in _answers(app)
+        and not any(_names(script, message.message_type) for script in services)
     ]
 
 
@@ -53,12 +54,9 @@ def _services(app_configs: AppConfigs) -> dict[str, list[Script]]:
     return {app: services for app, services in found.items() if services}
 
 
-def _messages(module: ModuleType) -> Iterator[type[Message]]:
-    """The messages that the module declares, but for base classes and what it only imports."""
-    for value in vars(module).values():
-        is_message = isinstance(value, type) and issubclass(value, Message) and value.message_type
-        if is_message and value.__module__ == module.__name__:
-            yield value
+def _answers(app: str) -> set[str]:
+    found = answers((modules("consumers") or {}).get(app))
+    return {answer.message_type for returned in found.values() for answer in returned}
 
 
 def _names(script: Script, message_type: str) -> bool:
