@@ -35,6 +35,7 @@ apps/common/contract/contract_file.py
 apps/common/contract/drift.py
 apps/common/contract/features.py
 apps/common/contract/normal_form.py
+apps/common/contract/pages.py
 apps/common/contract/revision.py
 apps/common/contract/schemas.py
 apps/common/csp.py
@@ -130,6 +131,7 @@ apps/common/tests/test_operation.py
 apps/common/tests/test_order.py
 apps/common/tests/test_outage.py
 apps/common/tests/test_outbox.py
+apps/common/tests/test_page_contract.py
 apps/common/tests/test_page_user.py
 apps/common/tests/test_prefix.py
 apps/common/tests/test_processes.py
@@ -178,6 +180,7 @@ apps/common/websockets/connection/subscriptions.py
 apps/common/websockets/event_loop.py
 apps/common/websockets/fields.py
 apps/common/websockets/messages.py
+apps/common/websockets/page_contracts.py
 apps/common/websockets/page_data.py
 apps/common/websockets/process/__init__.py
 apps/common/websockets/process/events.py

@@ -9,9 +9,11 @@ class CommonConfig(AppConfig):
 
     def ready(self) -> None:
         from apps.common import checks  # noqa: F401 - registers them
+        from apps.common.contract import pages
         from apps.common.websockets.process import revocation
         from apps.common.websockets.streams import get_streams
 
         if getattr(settings, "REDIS_URL", ""):
             get_streams()  # so that a wrong address ends the start, and not the first request that needs it
         revocation.connect_signals()
+        pages.register()

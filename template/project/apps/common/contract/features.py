@@ -84,7 +84,7 @@ def own_messages(module: ModuleType) -> list[type[Message]]:
 
 
 def answers(consumers: ModuleType | None) -> dict[str, list[type[Message]]]:
-    """The answers of the handlers in a consumers.py, as their return annotations say, by the message that they handle."""
+    """The answers to each message, as the return annotations of a consumers.py say."""
     handlers = [handler for each in _consumers(consumers) for handler in each.handlers.values()]
     return {handler.message.message_type: _returned(handler.function) for handler in handlers}
 

@@ -14,7 +14,8 @@ PATTERN = "apps/*/static/*/js/services/*_contract.d.ts"
 
 
 def breaking_changes_since(ref: str, features: list[str]) -> list[str]:
-    """The changes that break open pages and stored broadcasts of that revision. Raises CommandError, exit 2, if git lacks it."""
+    """The changes that break open pages and stored broadcasts of that revision. Raises CommandError
+    with exit code 2 if git lacks it."""
     if _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}") is None:
         raise CommandError(
             f"git knows no revision {ref!r} here. A shallow clone, as CI makes it, lacks it: "

@@ -51,7 +51,7 @@ async def connect(
     """
     client = Client(path, await sign_in(user) if user else "", origin, application, raise_exceptions)
     page = json.loads(page_data or "{}")
-    client.page_user = page.pop("page_user", None)
+    client.page = {name: page.pop(name) for name in ("page_user", "contract") if name in page}
     client.position = page or None
     try:
         await client.open()
@@ -78,7 +78,7 @@ class Client:
         self.messages: list[Message] = []  # that arrived and were not asked for yet
         self.received: list[Message] = []  # all, since the last open()
         self.position: dict[str, Any] | None = None  # epoch and seq, with which the next open() connects
-        self.page_user: str | None = None  # the token with which it connects
+        self.page: dict[str, Any] = {}  # page_user and contract of the page, with which it connects
         self._origin = origin
         self._application = application or get_default_application()
         self._raises = raise_exceptions
@@ -223,7 +223,7 @@ class Client:
 
     def _scope(self) -> dict[str, Any]:
         path, query = urlsplit(self.path).path, urlsplit(self.path).query
-        page = {**(self.position or {}), **({} if self.page_user is None else {"page_user": self.page_user})}
+        page = {**(self.position or {}), **self.page}
         if page:
             query = urlencode(dict(parse_qsl(query)) | page)
         headers = {"host": "testserver", "origin": self._origin, "cookie": self.cookie}

@@ -38,6 +38,14 @@ describe('a page reloads itself', () => {
         expect(reloads()).toBe(3);
     });
 
+    it('once for each contract that is outdated', () => {
+        expect(['a:1', 'a:1', 'a:2', 'a:1'].map(mayReload)).toEqual([true, false, true, false]);
+    });
+
+    it('for a contract, too, only as often as for anything else', () => {
+        expect(['a:1', 'a:2', 'a:3', 'a:4'].map(mayReload)).toEqual([true, true, true, false]);
+    });
+
     it('never where its reloads cannot be counted', () => {
         vi.stubGlobal('sessionStorage', undefined);
         expect(reloads()).toBe(0);

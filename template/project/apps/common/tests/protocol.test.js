@@ -62,7 +62,7 @@ describe('parsePageData', () => {
         },
     );
 
-    it.each(['{"epoch":"k3x","seq":0}', '{"epoch":"k3x","seq":0,"token":"t","contract":{"v":1}}'])(
+    it.each(['{"epoch":"k3x","seq":0}', '{"epoch":"k3x","seq":0,"token":"t","later":{"v":1}}'])(
         '%s has one',
         (text) => {
             expect(parsePageData(text)).toEqual({ position: { epoch: 'k3x', seq: 0 } });
@@ -71,6 +71,10 @@ describe('parsePageData', () => {
 
     it("has the token of the page's user as it is", () => {
         expect(parsePageData('{"page_user":"a-b_c"}')).toEqual({ page_user: 'a-b_c' });
+    });
+
+    it('has number and hash of the contract as they are', () => {
+        expect(parsePageData('{"contract":"a:3:b"}')).toEqual({ contract: 'a:3:b' });
     });
 
     it.each(['k3x', 'null', '{&quot;epoch', '[object Object]'])(

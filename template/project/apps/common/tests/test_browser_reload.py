@@ -9,6 +9,8 @@ from django.template import engines
 from django.urls import path
 from playwright.async_api import expect
 
+from apps.common.contract import pages
+from apps.common.contract.contract_file import ContractFile, refresh
 from apps.common.tests.serving import PublicConsumer
 from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.access.sessions import SessionAuth
@@ -30,6 +32,7 @@ PAGE = """{% extends "base.html" %}
         window.service = new BaseWebSocketService({ endpoint: '/ws/room/', pageData });
         status.service = service;
         service.on('resync', () => status.reload());
+        service.on('outdated', (contract) => status.reload(contract));
         service.on('error', () => {});
         service.connect();
     </script>
@@ -104,6 +107,51 @@ async def test_a_text_that_was_typed_survives(open_page):
     await page.locator("input[name=text]").fill("")
     async with page.expect_event("load"):
         await page.evaluate("service.emit('resync', {})")
+
+
+@pytest.fixture
+def deploy(tmp_path, monkeypatch):
+    """Deploys another contract, in which the action takes a field of this name; returns what pages get of it."""
+    file = tmp_path / "common_contract.d.ts"
+    monkeypatch.setattr(pages, "path_of", lambda config: file)
+
+    def deploy(field):
+        messages = {"say": {"is": "action", "fields": {field: {"kind": "str"}}}}
+        file.write_text(refresh("common", file.read_text() if file.exists() else "", messages))
+        number, *_ = current = ContractFile(file.read_text()).current
+        return f"common:{number}:{current.hash}"
+
+    return deploy
+
+
+async def test_a_page_from_before_a_deploy_reloads_itself_once_for_each_contract(open_page, deploy):
+    old = deploy("first")
+    page = await open_page("/page/")
+    loads = await count_loads(page)
+    deploy("second")
+    async with page.expect_event("load"):
+        await page.evaluate("service.close(), service.connect().catch(() => {})")
+    await expect(status(page)).to_contain_text(" ms")
+    await expect(status(page).get_by_role("button")).to_have_count(0)
+
+    await page.evaluate("contract => service.emit('outdated', contract)", old)  # a cache had the old page
+    await expect(status(page).get_by_role("alert")).to_have_text("This page is out of date.")
+    await expect(status(page)).to_contain_text("Connected")
+    assert len(loads) == 1
+
+
+async def test_a_page_with_a_text_from_before_a_deploy_offers_to_reload(open_page, deploy):
+    deploy("first")
+    page = await open_page("/page/")
+    loads = await count_loads(page)
+    await page.locator("input[name=text]").fill("half a sentence")
+    deploy("second")
+    await page.evaluate("service.close(), service.connect()")
+    await expect(status(page).get_by_role("alert")).to_have_text("This page is out of date.")
+    await expect(status(page).get_by_role("button", name="Reload")).to_be_visible()
+    await expect(status(page)).to_contain_text("Connected")
+    assert await page.locator("input[name=text]").input_value() == "half a sentence"
+    assert loads == []
 
 
 @pytest.mark.parametrize(

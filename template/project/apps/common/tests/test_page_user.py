@@ -105,7 +105,7 @@ async def test_a_token_of_an_older_secret_key_holds(user, settings):
     cookie = await sign_in(user)
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "a-newer-secret-key"
     client = Client(PATH, cookie, ORIGIN, serve(MembersConsumer))
-    client.page_user = json.loads(page)["page_user"]
+    client.page = {"page_user": json.loads(page)["page_user"]}
     await client.open()
     await client.assert_silent()
     await client.drop()

@@ -774,6 +774,61 @@ describe('a server that drains', () => {
     });
 });
 
+describe('the contract of the page', () => {
+    const contract = 'orders:3:ab12';
+    const pageData = JSON.stringify({ contract });
+    const queryOf = (/** @type {any} */ { url }) => Object.fromEntries(url.searchParams);
+
+    it('is sent with each connect', async () => {
+        const { server, connection } = await connected({ pageData });
+        expect(queryOf(connection)).toEqual({ contract });
+        connection.cut();
+        expect(queryOf(await server.nextConnection())).toMatchObject({ contract });
+    });
+
+    it('is in the event `outdated`, and the connection goes on', async () => {
+        const { service, connection } = await connected({ pageData });
+        const outdated = nextEvent(service, 'outdated');
+        connection.send({ type: 'welcome', data: { outdated: true } });
+        expect(await outdated).toEqual([contract]);
+        expect(service.isConnected).toBe(true);
+    });
+
+    it('makes no event of any other welcome', async () => {
+        const { service, connection } = await connected({ pageData });
+        const outdated = vi.fn();
+        service.on('outdated', outdated);
+        connection.send({ type: 'welcome', data: {} });
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        expect(outdated).not.toHaveBeenCalled();
+    });
+
+    it('comes with the time since the first 1012, until a welcome', async () => {
+        vi.spyOn(Math, 'random').mockReturnValue(0);
+        const clock = vi.spyOn(Date, 'now').mockReturnValue(10_000);
+        const server = await startServer({ welcome: false });
+        const service = makeService({ pageData });
+        service.connect();
+        const first = await server.nextConnection();
+        first.close(1012);
+        const second = await server.nextConnection();
+        clock.mockReturnValue(30_000);
+        second.close(1012);
+        const third = await server.nextConnection();
+        expect([first, second, third].map((each) => queryOf(each).waited)).toEqual([
+            undefined,
+            '0',
+            '20000',
+        ]);
+        third.send({ type: 'welcome', data: {} });
+        third.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        third.close(1011);
+        expect(queryOf(await server.nextConnection())).not.toHaveProperty('waited');
+    });
+});
+
 describe('the module', () => {
     const LOADED = Symbol.for('BaseWebSocketService');
     const page = /** @type {any} */ (globalThis);

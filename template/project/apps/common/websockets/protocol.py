@@ -50,6 +50,15 @@ class Position(NamedTuple):
 UNKNOWN_POSITION = Position("", 0)  # before the stream has answered
 
 
+class PageContract(NamedTuple):
+    """The contract with which a page was rendered."""
+
+    feature: str
+    number: int
+    hash: str
+    waited: float  # seconds since the page was first closed with RESTARTING, without a welcome since
+
+
 class Envelope(NamedTuple):
     """A client's message, checked for its form; the consumer checks its type and data."""
 
@@ -108,12 +117,17 @@ def encode(content: Any) -> str:
     return text
 
 
-def welcome(position: Position, recovered: bool | None, heartbeat: float, max_bytes: int) -> str:
+def welcome(
+    position: Position, recovered: bool | None, heartbeat: float, max_bytes: int, *, outdated: bool = False
+) -> str:
     """The first message after accept.
 
-    recovered: whether the missed broadcasts follow; None if the client gave no position. heartbeat: seconds.
+    recovered: whether the missed broadcasts follow; None if the client gave no position. heartbeat: seconds. outdated:
+    the page was rendered with a contract that this server no longer keeps.
     """
     data = {**position._asdict(), "recovered": recovered, "heartbeat": heartbeat, "max_bytes": max_bytes}
+    if outdated:
+        data["outdated"] = True
     return encode({"type": "welcome", "data": data})
 
 
@@ -133,8 +147,7 @@ def parse_position(query: bytes) -> Position | None:
         return None
     values = dict(parse_qsl(query.decode("latin-1")))
     epoch, seq = values.get("epoch", ""), values.get("seq", "")
-    is_number = seq.isascii() and seq.isdecimal() and len(seq) <= MAX_SEQ_DIGITS
-    return Position(epoch, int(seq)) if epoch and is_number else None
+    return Position(epoch, int(seq)) if epoch and _is_number(seq) else None
 
 
 def parse_page_user(query: bytes) -> str | None:
@@ -142,6 +155,23 @@ def parse_page_user(query: bytes) -> str | None:
     if b"page_user" not in query:
         return None
     return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("page_user")
+
+
+def parse_page_contract(query: bytes) -> PageContract | None:
+    """The page's contract, from the same URL: ?contract=orders:3:9f8e7d6c5b4a&waited=61000; None without one."""
+    if b"contract=" not in query:
+        return None
+    values = dict(parse_qsl(query.decode("latin-1")))
+    feature, _, contract = values.get("contract", "").partition(":")
+    number, _, hash_ = contract.partition(":")
+    milliseconds = values.get("waited", "0")
+    if not all(_is_number(text) for text in (number, milliseconds)):
+        return None
+    return PageContract(feature, int(number), hash_, int(milliseconds) / 1000)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MAX_SEQ_DIGITS
 
 
 def error_message(error: MessageError, ref: Ref = None) -> str:

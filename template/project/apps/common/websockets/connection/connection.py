@@ -18,6 +18,7 @@ from apps.common.websockets.connection.inbox import Inbox
 from apps.common.websockets.connection.interfaces import Consumer
 from apps.common.websockets.connection.outbox import Outbox, Send, transport_of
 from apps.common.websockets.connection.subscriptions import Subscriptions
+from apps.common.websockets.page_contracts import Registered
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Envelope
@@ -153,12 +154,17 @@ class Connection:
             count("refused_connections")
             await self.close(refused)
             raise StopConsumer
+        query = self.scope["query_string"]
+        outdated = Registered.contracts.is_outdated(type(self.consumer).__module__, query)
+        if outdated is None:
+            await self.close(CloseCode.RESTARTING, "This page is newer than the server.")
+            raise StopConsumer
         position, recovered = UNKNOWN_POSITION, None
         await self.subscriptions.open()
         if self.consumer.group_name:
-            query = self.scope["query_string"]
             position, recovered = await self.subscriptions.follow(self.consumer.group_name, query)
-        self.write(protocol.welcome(position, recovered, self.consumer.heartbeat_seconds, self.consumer.max_bytes))
+        limits = (self.consumer.heartbeat_seconds, self.consumer.max_bytes)
+        self.write(protocol.welcome(position, recovered, *limits, outdated=outdated))
         self.subscriptions.release()
 
     async def _fail(self, code: CloseCode) -> None:

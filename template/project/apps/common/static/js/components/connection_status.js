@@ -111,11 +111,12 @@ export class ConnectionStatus extends HTMLElement {
     /**
      * Reload the page within five seconds, and with it the state. If it has a field that was changed, or has reloaded
      * three times within a minute, the visitor is offered a button instead.
+     * @param {string} [contract] of the event `outdated`: the page reloads by itself once for each
      */
-    reload() {
+    reload(contract) {
         this.#reloading ??= setTimeout(() => {
             this.#reloading = undefined;
-            if (mayReload()) return location.reload();
+            if (mayReload(contract)) return location.reload();
             this.#isOutdated = true;
             this.#notice.textContent = textsOf(this.dataset).outdated;
             this.#reload.hidden = false;

@@ -2,15 +2,21 @@ const KEY = 'websocket-reloads'; // in the tab's storage: the times of its reloa
 const LIMIT = 3; // reloads
 const PERIOD = 60_000; // ms
 
-/** Whether the page may reload itself now. Counts the reload that follows. */
-export function mayReload() {
+/**
+ * Whether the page may reload itself now. Counts the reload that follows.
+ * @param {string} [contract] that is outdated: the page reloads for it once
+ */
+export function mayReload(contract) {
     if (hasInput()) return false;
     try {
+        const key = `${KEY}:${contract}`;
+        if (contract && sessionStorage.getItem(key)) return false;
         const now = Date.now();
         /** @type {number[]} */
         const times = JSON.parse(sessionStorage.getItem(KEY) ?? '[]');
         const recent = times.filter((time) => Math.abs(now - time) < PERIOD);
         if (recent.length >= LIMIT) return false;
+        if (contract) sessionStorage.setItem(key, 'once');
         sessionStorage.setItem(KEY, JSON.stringify([...recent, now]));
         return true;
     } catch {

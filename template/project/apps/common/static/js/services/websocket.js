@@ -1,4 +1,4 @@
-import { Backoff } from './websocket/backoff.js';
+import { Backoff, RESTART } from './websocket/backoff.js';
 import { Events, guard } from './websocket/events.js';
 import { Heartbeat } from './websocket/heartbeat.js';
 import { Outbox } from './websocket/outbox.js';
@@ -26,7 +26,11 @@ const DEFAULTS = {
 /** @typedef {import('./websocket/events.js').Status} Status */
 /** @typedef {import('./websocket/events.js').Details} Details */
 
-/** A connection that reconnects, and receives the broadcasts it missed. */
+/**
+ * A connection that reconnects, and receives the broadcasts it missed.
+ * @template {object} [Own={}] the arguments of each of a feature's own events
+ * @extends {Events<Own>}
+ */
 export class BaseWebSocketService extends Events {
     #options;
     #backoff;
@@ -45,7 +49,9 @@ export class BaseWebSocketService extends Events {
     /** @type {((error?: Error) => void)[]} */
     #waiters = [];
     #position;
-    #pageUser;
+    #page;
+    /** @type {number | undefined} when it was first closed with `RESTART` since the last `welcome` */
+    #refusedAt;
 
     /**
      * @param {{ endpoint: string | (() => string | Promise<string>), pageData?: string }
@@ -55,7 +61,7 @@ export class BaseWebSocketService extends Events {
     constructor(options) {
         super();
         this.#options = { ...DEFAULTS, ...options };
-        ({ position: this.#position, page_user: this.#pageUser } = parsePageData(options.pageData));
+        ({ position: this.#position, ...this.#page } = parsePageData(options.pageData));
         this.#backoff = new Backoff(this.#options);
         this.#heartbeat = new Heartbeat(this.#options.pongTimeout, {
             ping: () => this.#socket?.send('{"type":"ping"}'),
@@ -139,7 +145,8 @@ export class BaseWebSocketService extends Events {
 
     /** @param {string} endpoint */
     #open(endpoint) {
-        const query = { ...this.#position, page_user: this.#pageUser };
+        const waited = this.#refusedAt && Date.now() - this.#refusedAt;
+        const query = { ...this.#position, ...this.#page, waited };
         const socket = new WebSocket(socketURL(endpoint, query));
         socket.onopen = this.#during(() => this.#opened());
         socket.onmessage = this.#during(({ data }) => this.#receive(data));
@@ -163,6 +170,7 @@ export class BaseWebSocketService extends Events {
     /** @param {number} code @param {string} reason */
     #lost(code, reason) {
         this.#hangUp();
+        if (code === RESTART) this.#refusedAt ??= Date.now();
         const delay = isFinal(code) ? undefined : this.#backoff.next(code);
         if (delay === undefined) return this.#fail(code, reason);
         this.#timer = setTimeout(() => this.#attempt(), delay);
@@ -251,7 +259,8 @@ export class BaseWebSocketService extends Events {
     }
 
     /** @param {any} data */
-    #welcome({ epoch, seq, recovered, heartbeat, max_bytes: maxBytes }) {
+    #welcome({ epoch, seq, recovered, heartbeat, max_bytes: maxBytes, outdated }) {
+        this.#refusedAt = undefined;
         if (maxBytes) this.#options.maxBytes = maxBytes;
         if (heartbeat) this.#heartbeat.start(heartbeat * 1_000);
         this.#heartbeat.probe();
@@ -260,6 +269,7 @@ export class BaseWebSocketService extends Events {
         if (recovered === false || isUnknown) this.#resync({ epoch, seq });
         // A known position stays: the missed broadcasts follow this message.
         else if (epoch) this.#position ??= { epoch, seq };
+        if (outdated) this.emit('outdated', this.#page.contract);
     }
 
     /** @param {Position} position */

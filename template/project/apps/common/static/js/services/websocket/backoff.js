@@ -1,4 +1,4 @@
-const RESTART = 1012; // the close code that all clients receive at once
+export const RESTART = 1012; // the close code that all clients receive at once
 const RESTART_SPREAD = 10_000; // ms over which they reconnect
 
 /** Delays between attempts to reconnect, and their limit. */

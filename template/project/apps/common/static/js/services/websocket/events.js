@@ -6,16 +6,25 @@
  * @property {[error: import('./protocol.js').SocketError]} error
  * @property {[position: import('./protocol.js').Position]} resync reload the state
  * @property {[milliseconds: number]} latency from ping to pong
+ * @property {[contract?: string]} outdated the page's contract, which the server no longer keeps: reload the page
  */
 
+/**
+ * @template Own
+ * @template {string} Name
+ * @typedef {Name extends keyof Known ? Known[Name]
+ *     : Name extends keyof Own ? Own[Name] extends any[] ? Own[Name] : any[] : any[]} ArgumentsOf
+ */
+
+/** @template {object} [Own={}] the arguments of each of a feature's own events */
 export class Events {
     /** @type {Map<string, Set<Function>>} */
     #listeners = new Map();
 
     /**
      * @template {string} Name
-     * @param {Name | keyof Known} event
-     * @param {(...args: Name extends keyof Known ? Known[Name] : any[]) => void} callback
+     * @param {Name | keyof Known | (keyof Own & string)} event
+     * @param {(...args: ArgumentsOf<Own, Name>) => void} callback
      * @returns {() => void} removes the listener
      */
     on(event, callback) {

@@ -20,14 +20,15 @@ export function isFinal(code) {
 }
 
 /**
- * Other members are left for later versions.
+ * Other members than these are left for later versions.
  * @param {string} [text] what the view's page_data() returned; empty for none
- * @returns {{ position?: Position, page_user?: string }} without what the server could not tell
+ * @returns {{ position?: Position, page_user?: string, contract?: string }} without what the server lacked
  */
 export function parsePageData(text) {
     try {
-        const { epoch, seq, page_user } = JSON.parse(text || '{}');
-        return { position: epoch && seq >= 0 ? { epoch, seq } : undefined, page_user };
+        const { epoch, seq, page_user, contract } = JSON.parse(text || '{}');
+        const position = epoch && seq >= 0 ? { epoch, seq } : undefined;
+        return { position, page_user, contract };
     } catch {
         throw new TypeError(`pageData must be the text of {{ page_data }}, not ${text}`);
     }
@@ -35,7 +36,7 @@ export function parsePageData(text) {
 
 /**
  * @param {string} endpoint a path below the site's prefix, which the import map names; or an address
- * @param {object} [query] the position to continue from, and the page's user
+ * @param {object} [query] the position to continue from, the page's user and contract
  */
 export function socketURL(endpoint, query) {
     const element = globalThis.document?.querySelector('[data-prefix]');
