@@ -62,8 +62,6 @@ def _form(annotation: Any, metadata: Sequence[Any], **context: Any) -> Form:
     kinds = [type(each).__name__.lower() for each in metadata if type(each).__module__ == FIELDS]
     if form["kind"] == "str" and kinds:
         form["kind"] = kinds[0]
-        form.pop("min", None)
-        form.pop("pattern", None)
     if form["kind"] == "int":  # exclusive bounds are needed for other numbers alone
         form |= {"min": form.pop("above") + 1} if "above" in form else {}
         form |= {"max": form.pop("below") - 1} if "below" in form else {}
@@ -121,7 +119,8 @@ def _bounds(metadata: Sequence[Any]) -> Form:
         found |= _bounds(getattr(each, "metadata", []))  # Field(…)
         for name, key in BOUNDS.items():
             value = getattr(each, name, None)
-            if value is not None and (name, value) != ("min_length", 0):
+            is_own = type(each).__module__ == FIELDS and name == "pattern"  # which its kind stands for
+            if value is not None and not is_own and (name, value) != ("min_length", 0):
                 found[key] = _value(value)
     return found
 

@@ -14,6 +14,7 @@ from apps.common.contract.contract_file import ContractFile, Version, refresh
 from apps.common.testing import connect
 from apps.common.websockets.messages import Message
 from apps.common.websockets.page_data import page_data
+from apps.common.websockets.streams import get_streams
 
 from .serving import PATH, PublicConsumer, serve
 
@@ -28,6 +29,10 @@ FIRST, SECOND, BROKEN = (
 
 class Say(Message):
     pass
+
+
+class Said(Message):
+    new: int
 
 
 class SayingConsumer(PublicConsumer):
@@ -154,6 +159,18 @@ async def test_a_newer_page_without_access_is_refused_for_that(contract_file):
 
     async with client(page(BROKEN, 3), application=serve(ClosedConsumer)) as one:
         await one.assert_closed(4401)
+
+
+async def test_a_broadcast_that_no_longer_validates_is_replayed_as_it_was():
+    kept = {"type": "said", "data": {"old": [1, "2", None]}}
+    with pytest.raises(ValueError, match="old"):
+        Said.model_validate(kept["data"])
+    async with client("{}") as one:
+        await one.drop()
+        await get_streams().aappend("room", json.dumps(kept))
+        await one.open()
+        assert (await one.assert_broadcast("said"))["data"] == kept["data"]
+        await one.assert_silent()
 
 
 def test_only_an_app_has_a_contract(monkeypatch):
