@@ -256,8 +256,8 @@ def test_a_renamed_field_is_found_at_its_lines_within_five_seconds(project: Path
     assert time.monotonic() - started < 3 * 5  # twice the command, and a loaded machine
     for line in (
         f"{CONTRACT}:1: differs from messages.py; run `manage.py contract stock`",
-        "apps/stock/static/stock/js/stock_app.js:4: reserve has no field 'item'",
-        "apps/stock/static/stock/js/stock_app.js:5: reserve has no field 'item'",
+        "apps/stock/static/stock/js/stock_app.js:4: 'item' is no longer in reserve and reserved",
+        "apps/stock/static/stock/js/stock_app.js:5: 'item' is no longer in reserve and reserved",
         "apps/stock/templates/stock/index.html:2: reserve has no field 'item'",
         "apps/stock/templates/stock/index.html:5: reserved has no field 'item'",
     ):

@@ -36,18 +36,23 @@ def _stale(feature: Feature) -> Iterator[str]:
     if file is None or file.is_current(messages):
         return
     yield f"{place(feature.path, 1)}: differs from messages.py; {fix}"
+    removed: dict[str, list[str]] = {}
     for type_, old in file.current.messages.items():
-        for name in old["fields"].keys() - messages.get(type_, {"fields": {}})["fields"].keys():
-            yield from _uses(feature, type_, name)
+        if type_ not in messages:
+            removed.setdefault(type_, []).append(feature.name)
+        for name in old["fields"].keys() - messages.get(type_, old)["fields"].keys():
+            removed.setdefault(name, []).append(type_)
+    for name, places in removed.items():
+        yield from _uses(feature, name, f"{name!r} is no longer in {' and '.join(places)}")
 
 
-def _uses(feature: Feature, type_: str, name: str) -> Iterator[str]:
-    """The lines of the feature's scripts that have the name of a field that its message no longer has."""
+def _uses(feature: Feature, name: str, problem: str) -> Iterator[str]:
+    """The lines of the feature's scripts that have the name."""
     word = re.compile(rf"(?<![\w$]){re.escape(name)}(?![\w$])")
     for script in local_scripts([feature.config]):
         for number, line in enumerate(script.source.splitlines(), 1):
             if word.search(line) and not COMMENT.match(line):
-                yield f"{script.place(number)}: {type_} has no field {name!r}"
+                yield f"{script.place(number)}: {problem}"
 
 
 def _inputs(feature: Feature) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The features of the project, and the messages of each: what its consumers handle, answer and broadcast."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -80,7 +80,7 @@ def _read(path: Path, changed_at: int) -> ContractFile:
 
 def own_messages(module: ModuleType) -> list[type[Message]]:
     """The messages that a messages.py declares, but for base classes and what it only imports."""
-    return [value for value in vars(module).values() if _is_message(value) and value.__module__ == module.__name__]
+    return [value for value in vars(module).values() if _is_message(value) and _is_of(module, value)]
 
 
 def answers(consumers: ModuleType | None) -> dict[str, list[type[Message]]]:
@@ -105,11 +105,14 @@ def _role(type_: str, answered: dict[str, list[type[Message]]], returned: set[st
     return {"is": "answer" if type_ in returned else "event"}
 
 
-def _consumers(module: ModuleType | None) -> Iterator[type[BaseWebSocketConsumer]]:
-    for value in vars(module).values() if module else ():
-        is_own = isinstance(value, type) and value.__module__ == getattr(module, "__name__", "")
-        if is_own and issubclass(value, BaseWebSocketConsumer):
-            yield value
+def _consumers(module: ModuleType | None) -> list[type[BaseWebSocketConsumer]]:
+    classes = [value for value in vars(module).values() if isinstance(value, type)] if module else []
+    return [each for each in classes if module and issubclass(each, BaseWebSocketConsumer) and _is_of(module, each)]
+
+
+def _is_of(module: ModuleType, value: type) -> bool:
+    """Whether the module, or one of its package, declares it."""
+    return f"{value.__module__}.".startswith(f"{module.__name__}.")
 
 
 def _returned(handler: Callable[..., Any]) -> list[type[Message]]:

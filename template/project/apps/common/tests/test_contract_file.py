@@ -445,15 +445,23 @@ def test_a_renamed_field_is_named_wherever_its_old_name_is(shop, tmp_path):
         '<form data-action="search"><input name="item"></form>\n'
     )
     services = "static/shop/js/services"
-    assert list(dict.fromkeys(drift.problems(shop))) == [
+    assert drift.problems(shop) == [
         f"{services}/shop_contract.d.ts:1: differs from messages.py; run `manage.py contract shop`",
-        f"{services}/shop_websocket.js:2: place_order has no field 'item'",
-        f"{services}/shop_websocket.js:2: order_placed has no field 'item'",
+        f"{services}/shop_websocket.js:2: 'item' is no longer in place_order and order_placed",
         "templates/index.html:2: place_order has no field 'item'",
         "templates/index.html:6: order_placed has no field 'item'",
     ]
     shop.path.write_text(refresh("shop", shop.path.read_text(), shop.messages))
     assert [problem.partition(":")[0] for problem in drift.problems(shop)] == ["templates/index.html"] * 2
+
+
+def test_a_message_that_was_removed_is_named_wherever_its_type_is(shop):
+    removed = {"is": "event", "fields": {"product": {"kind": "str"}}}
+    shop.path.write_text(render("shop", Version(1, {**shop.messages, "order_lost": removed})))
+    shop.path.with_name("shop_websocket.js").write_text("product();\ncase 'order_lost':\n")
+    assert drift.problems(shop)[1:] == [
+        f"{drift.place(shop.path.with_name('shop_websocket.js'))}:2: 'order_lost' is no longer in shop"
+    ]
 
 
 def test_a_file_with_conflict_markers_is_named(shop):
