@@ -31,7 +31,5 @@ def page_data(request: HttpRequest | None, group: str, *, app: str = "") -> str:
 
 def _module(request: HttpRequest | None) -> str:
     """The view's."""
-    if not request or not request.resolver_match:
-        return ""
-    view = request.resolver_match.func
-    return str(getattr(view, "view_class", view).__module__)
+    match = request.resolver_match if request else None
+    return match.func.__module__ if match else ""
