@@ -59,6 +59,8 @@ apps/common/server.py
 apps/common/static/common/css/site.css
 apps/common/static/common/img/icon.svg
 apps/common/static/js/components/connection_status.js
+apps/common/static/js/components/event_list.js
+apps/common/static/js/components/live_form.js
 apps/common/static/js/components/page_reload.js
 apps/common/static/js/services/websocket.js
 apps/common/static/js/services/websocket/backoff.js
@@ -102,6 +104,7 @@ apps/common/tests/test_broadcast.py
 apps/common/tests/test_broadcast_transactions.py
 apps/common/tests/test_broken_project.py
 apps/common/tests/test_browser_close_codes.py
+apps/common/tests/test_browser_form.py
 apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_page.py
 apps/common/tests/test_browser_reload.py

@@ -1,4 +1,6 @@
-"""The tags of a live page: `{% import_map %}` first in <head>, and `{% connection_status %}` in its place."""
+"""The tags of a live page: `{% import_map %}` first in <head>, `{% connection_status %}` in its place, and
+`{% form_texts %}` in the tag of each form.
+"""
 
 from django import template
 from django.urls import get_script_prefix
@@ -42,3 +44,17 @@ def connection_status() -> SafeString:
     }
     attributes = format_html_join("", ' data-{}="{}"', texts.items())
     return format_html("<connection-status{}></connection-status>", attributes)
+
+
+@register.simple_tag
+def form_texts() -> SafeString:
+    """The attributes of a <form> with the texts that live_form.js shows, in the page's language. What is done may be
+    said in other words by a data-done of the form's own, before this."""
+    texts = {
+        "done": _("Done"),
+        "number": _("Enter a number."),
+        "boolean": _("Enter true or false."),
+        "json": _("Enter valid JSON."),
+        "datetime": _("Enter a time that exists here, such as 2026-03-29T14:30."),
+    }
+    return format_html_join(" ", 'data-{}="{}"', texts.items())

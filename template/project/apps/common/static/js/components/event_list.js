@@ -1,0 +1,72 @@
+const MAX_ENTRIES = 200;
+
+/** Types whose text differs in the language of the page. */
+const FORMATS = /** @type {Record<string, (text: string, language?: string) => string>} */ ({
+    date: (text, language) =>
+        new Date(text).toLocaleDateString(language, { dateStyle: 'medium', timeZone: 'UTC' }),
+    datetime: (text, language) =>
+        new Date(text).toLocaleString(language, { dateStyle: 'medium', timeStyle: 'medium' }),
+    decimal(text, language) {
+        const places = text.split('.')[1]?.length ?? 0;
+        const format = new Intl.NumberFormat(language, { minimumFractionDigits: places });
+        return format.format(/** @type {any} */ (text)); // the text has all its digits
+    },
+});
+
+/**
+ * @param {unknown} value of a message
+ * @param {string} [type] `date`, `datetime` or `decimal`; other texts are shown as they are
+ * @param {string} [language]
+ * @returns {string}
+ */
+export function format(value, type = '', language) {
+    if (value === null || value === undefined) return '–';
+    if (Array.isArray(value)) return value.map((item) => format(item, type, language)).join(', ');
+    if (typeof value === 'number')
+        return value.toLocaleString(language, { maximumFractionDigits: 20 });
+    if (typeof value === 'object') return JSON.stringify(value);
+    return FORMATS[type]?.(`${value}`, language) ?? `${value}`;
+}
+
+/** Lists events, the newest first: each as the page's `<template data-event="name">` has it. */
+export class EventList {
+    /** @type {Element[]} the oldest first */
+    #entries = [];
+
+    /** @param {HTMLElement} element with the templates; `[data-empty]` beside it is shown until there is an event */
+    constructor(element) {
+        this.element = element;
+        element.ariaLive ??= 'polite';
+    }
+
+    /**
+     * @param {string} name
+     * @param {Record<string, any>} data each value as the text of its `[data-field]`
+     */
+    add(name, data) {
+        /** @type {HTMLTemplateElement | null} */
+        const template = this.element.querySelector(`template[data-event="${name}"]`);
+        const entry = /** @type {Element | undefined} */ (
+            template?.content.firstElementChild?.cloneNode(true)
+        );
+        if (!entry) throw new Error(`The page has no <template data-event="${name}">.`);
+        for (const field of entry.querySelectorAll('[data-field]')) this.#fill(field, data);
+        this.element.prepend(entry);
+        if (this.#entries.push(entry) > MAX_ENTRIES) this.#entries.shift()?.remove();
+        const empty = this.element.parentElement?.querySelector('[data-empty]');
+        /** @type {HTMLElement | null | undefined} */ (empty)?.toggleAttribute('hidden', true);
+    }
+
+    /** @param {any} field @param {Record<string, any>} data */
+    #fill(field, data) {
+        const value = data[field.dataset.field];
+        const { type } = field.dataset;
+        // A text of the page's own for true, false and the values of an enum: data-text-true="yes".
+        const text = field.getAttribute(`data-text-${value}`);
+        const isTime = type === 'datetime' && typeof value === 'string';
+        const target = isTime ? field.appendChild(document.createElement('time')) : field;
+        if (isTime) target.dateTime = value;
+        target.textContent =
+            text ?? format(value, type, document.documentElement.lang || undefined);
+    }
+}
