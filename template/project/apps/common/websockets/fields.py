@@ -131,6 +131,8 @@ class _Parsed:
     normalize: Callable[[Any], Any] = lambda value: value
     text: Callable[[Any], str] = str
     format: str | None = None  # of JSON Schema
+    digits: int | None = None  # of a decimal, those of its places included
+    places: int | None = None
 
     def __call__(self, value: Any) -> Any:
         try:
@@ -182,7 +184,7 @@ def Digits(digits: int, places: int) -> Any:
         return exact
 
     pattern = f"^-?{whole}" + (rf"(?:\.[0-9]{{1,{places}}})?$" if places else "$")
-    return _Parsed("decimal", Decimal, pattern, Decimal, normalize, "{:f}".format)
+    return _Parsed("decimal", Decimal, pattern, Decimal, normalize, "{:f}".format, None, digits, places)
 
 
 @dataclass(frozen=True)
