@@ -131,8 +131,6 @@ class _Parsed:
     normalize: Callable[[Any], Any] = lambda value: value
     text: Callable[[Any], str] = str
     format: str | None = None  # of JSON Schema
-    digits: int | None = None  # of a decimal, those of its places included
-    places: int | None = None
 
     def __call__(self, value: Any) -> Any:
         try:
@@ -184,7 +182,7 @@ def Digits(digits: int, places: int) -> Any:
         return exact
 
     pattern = f"^-?{whole}" + (rf"(?:\.[0-9]{{1,{places}}})?$" if places else "$")
-    return _Parsed("decimal", Decimal, pattern, Decimal, normalize, "{:f}".format, None, digits, places)
+    return _Parsed("decimal", Decimal, pattern, Decimal, normalize, "{:f}".format)
 
 
 @dataclass(frozen=True)
