@@ -120,6 +120,7 @@ apps/common/tests/test_database.py
 apps/common/tests/test_entry_points.py
 apps/common/tests/test_event_loop.py
 apps/common/tests/test_features.py
+apps/common/tests/test_fields.py
 apps/common/tests/test_guards.py
 apps/common/tests/test_guide.py
 apps/common/tests/test_import_map.py
@@ -185,6 +186,7 @@ apps/common/websockets/fields.py
 apps/common/websockets/messages.py
 apps/common/websockets/page_contracts.py
 apps/common/websockets/page_data.py
+apps/common/websockets/problems.py
 apps/common/websockets/process/__init__.py
 apps/common/websockets/process/events.py
 apps/common/websockets/process/hub.py

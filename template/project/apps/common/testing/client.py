@@ -11,7 +11,7 @@ raises fails the test, with its traceback.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -145,11 +145,14 @@ class Client:
             f"{type} with {data}", lambda message: message["type"] == type and expected <= message["data"].items()
         )
 
-    async def assert_error(self, code: str) -> Message:
-        """Wait for an error with this code."""
-        return await self.next_message(
+    async def assert_error(self, code: str, fields: Collection[str] | None = None) -> Message:
+        """Wait for an error with this code. fields: that it names, each of them: {"item", "tags.0"}."""
+        error = await self.next_message(
             f"the error {code}", lambda message: message["type"] == "error" and message["data"]["code"] == code
         )
+        named = error["data"].get("fields", {})
+        assert fields is None or named.keys() == set(fields), f"{code} should name {set(fields or ())}, not {named}"
+        return error
 
     async def assert_alive(self) -> None:
         """Assert that the server answers a ping."""

@@ -149,7 +149,7 @@ async def test_an_unknown_field_is_refused_by_name():
     async with page() as one:
         answer = await one.request("place_order", text="tea", sugar=1)
         assert answer["data"]["code"] == "invalid_message"
-        assert "sugar: Extra inputs are not permitted" in answer["data"]["message"]
+        assert answer["data"]["fields"].keys() == {"sugar"}
 
 
 async def test_an_inherited_field_is_checked():

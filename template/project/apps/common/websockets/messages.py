@@ -1,6 +1,7 @@
 """The building blocks of a feature's contract: the messages that clients and the server exchange."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
@@ -53,9 +54,14 @@ class Message(BaseModel):
         return {"type": self.message_type, "data": self.model_dump(mode="json")}
 
     def encode(self, ref: str | int | None = None) -> str:
-        """The message as JSON text, with the ref of the request that it answers."""
+        """The message as JSON text, with the ref of the request that it answers.
+
+        Raises ValueError for a text with U+0000 or half of a surrogate pair.
+        """
         # As model_dump_json(), without its many options.
-        data = self.__pydantic_serializer__.to_json(self).decode()
+        data = refuse_nul(self.__pydantic_serializer__.to_json(self).decode())
+        if "\ufffd" in data:  # which Pydantic writes for half of a pair in a key
+            to_json(self.model_dump())
         if ref is None:
             return f'{{"type":"{self.message_type}","data":{data}}}'
         reference = ref if type(ref) is int else to_json(ref).decode()
@@ -66,14 +72,30 @@ class MessageError(Exception):
     """Raise it in a handler to refuse a message: the client receives an error, and the connection stays open.
 
     code: for programs, in snake_case, such as "sold_out"; message: for people; retry_after: seconds after which the
-    client may try again.
+    client may try again; fields: texts for people, which a form shows at its fields: {"item": "There is no tea left."}.
+    A field is named by its path within the message's data, such as "tags.0".
     """
 
-    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, retry_after: float | None = None, *, fields: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.fields = dict(fields or {})
+
+
+def has_nul(json_text: str) -> bool:
+    """Whether a text within JSON contains U+0000, which JSON has to escape."""
+    return "\\u0000" in json_text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", json_text) is not None
+
+
+def refuse_nul(json_text: str) -> str:
+    """JSON as it is. Raises ValueError for a text with U+0000, which clients and databases do not take."""
+    if has_nul(json_text):
+        raise ValueError("a message's text contains the character U+0000; remove it: text.replace('\\0', '')")
+    return json_text
 
 
 def snake_case(class_name: str) -> str:

@@ -8,10 +8,9 @@ from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
-from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
-from apps.common.websockets.messages import MessageError
+from apps.common.websockets.messages import MessageError, has_nul, refuse_nul
 
 MAX_REF_LENGTH = 64  # characters
 MAX_PING_LENGTH = 64  # characters
@@ -96,6 +95,12 @@ def parse(text: str) -> Envelope:
     return Envelope(type_, content.get("data", {}), ref if is_ref else None, content)
 
 
+def check_texts(text: str) -> None:
+    """Raises MessageError: invalid_message, for a U+0000, which no database keeps. Half of a pair is no JSON at all."""
+    if has_nul(text):
+        raise MessageError("invalid_message", "a text may not contain the character U+0000")
+
+
 def is_ping(text: str) -> bool:
     """Whether a short text is a ping, which is answered before the messages that wait. Raises MessageError."""
     return '"ping"' in text and parse(text).type == "ping"
@@ -110,11 +115,12 @@ def ref_of(text: str) -> Ref:
 
 
 def encode(content: Any) -> str:
-    """JSON as sent. Raises ValueError for what JSON cannot carry, such as NaN, and for an unknown type."""
+    """JSON as sent. Raises ValueError for what JSON cannot carry, such as NaN or half of a surrogate pair, for U+0000,
+    and for an unknown type."""
     text = to_json(content).decode()
     if "NaN" in text or "Infinity" in text:  # seldom, and then perhaps only within a string
         from_json(text, allow_inf_nan=False)
-    return text
+    return refuse_nul(text)
 
 
 def welcome(
@@ -179,15 +185,11 @@ def error_message(error: MessageError, ref: Ref = None) -> str:
     data: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.retry_after is not None:
         data["retry_after"] = error.retry_after
+    if error.fields:
+        data["fields"] = {path: str(text) for path, text in error.fields.items()}
     return encode({"type": "error", **({} if ref is None else {"ref": ref}), "data": data})
 
 
 def acknowledgement(type_: str, ref: Ref) -> str:
     """The answer to a request whose handler returns nothing."""
     return encode({"type": f"{type_}_result", "ref": ref, "data": {}})
-
-
-def explain(error: ValidationError) -> str:
-    """The first three problems of a message's data, for people, without repeating what was sent."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)[:3]
-    return "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'data'}: {problem['msg']}" for problem in problems)

@@ -13,6 +13,7 @@ from apps.common.websockets import protocol
 from apps.common.websockets.connection.interfaces import Link
 from apps.common.websockets.connection.rate_limit import TokenBucket
 from apps.common.websockets.messages import MessageError
+from apps.common.websockets.problems import explain
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import MAX_PING_LENGTH, CloseCode, Envelope, Ref
@@ -76,6 +77,7 @@ class Dispatcher:
             return
         type_, ref = envelope.type, envelope.ref
         try:
+            protocol.check_texts(text)
             if self._keeps_contract:
                 handling: Awaitable[None] = self.call_handler(envelope)
             else:
@@ -105,7 +107,8 @@ class Dispatcher:
         try:
             data = handler.validate(raw)
         except ValidationError as error:
-            raise MessageError("invalid_message", protocol.explain(error)) from error
+            summary, fields = explain(error)
+            raise MessageError("invalid_message", summary, fields=fields) from error
         del raw, _
         answer = await handler.function(self._consumer, data)
         if answer is not None:
