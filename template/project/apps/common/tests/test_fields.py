@@ -1,4 +1,4 @@
-"""The same value comes back from the wire, and what is refused is refused at its field."""
+"""The same value arrives at the other end of the wire, and what is refused is refused at its field."""
 
 import json
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -144,7 +144,7 @@ def is_utc_a_date(value: Any) -> bool:
 @pytest.mark.parametrize("name", VALUES)
 @briefly
 @given(data=st.data())
-def test_a_value_of_python_comes_back(name: str, data: st.DataObject) -> None:
+def test_a_value_of_python_arrives_as_it_was(name: str, data: st.DataObject) -> None:
     value = data.draw(VALUES[name])
     assume(is_utc_a_date(value))
     message = Everything(**{name: value})
@@ -156,7 +156,7 @@ def test_a_value_of_python_comes_back(name: str, data: st.DataObject) -> None:
 
 @briefly
 @given(st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items() if name != "datetime"}))
-def test_values_of_all_types_come_back_together(values: dict[str, Any]) -> None:
+def test_values_of_all_types_arrive_together(values: dict[str, Any]) -> None:
     assert over_the_wire(Everything(**values)) == Everything(**values)
 
 

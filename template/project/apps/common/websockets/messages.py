@@ -59,7 +59,7 @@ class Message(BaseModel):
         Raises ValueError for a text with U+0000 or half of a surrogate pair.
         """
         # As model_dump_json(), without its many options.
-        data = refuse_nul(self.__pydantic_serializer__.to_json(self).decode())
+        data = check_nul(self.__pydantic_serializer__.to_json(self).decode())
         if "\ufffd" in data:  # which Pydantic writes for half of a pair in a key
             to_json(self.model_dump())
         if ref is None:
@@ -91,7 +91,7 @@ def has_nul(json_text: str) -> bool:
     return "\\u0000" in json_text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", json_text) is not None
 
 
-def refuse_nul(json_text: str) -> str:
+def check_nul(json_text: str) -> str:
     """JSON as it is. Raises ValueError for a text with U+0000, which clients and databases do not take."""
     if has_nul(json_text):
         raise ValueError("a message's text contains the character U+0000; remove it: text.replace('\\0', '')")

@@ -1,4 +1,4 @@
-"""What is wrong with a message's data, for people, in the language of their connection.
+"""The problems of a message's data, for people, in the language of their connection.
 
 Most texts are Django's own, which are translated already; the rest can be translated as those of a project.
 """

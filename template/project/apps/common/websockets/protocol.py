@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from pydantic_core import from_json, to_json
 
-from apps.common.websockets.messages import MessageError, has_nul, refuse_nul
+from apps.common.websockets.messages import MessageError, check_nul, has_nul
 
 MAX_REF_LENGTH = 64  # characters
 MAX_PING_LENGTH = 64  # characters
@@ -120,7 +120,7 @@ def encode(content: Any) -> str:
     text = to_json(content).decode()
     if "NaN" in text or "Infinity" in text:  # seldom, and then perhaps only within a string
         from_json(text, allow_inf_nan=False)
-    return refuse_nul(text)
+    return check_nul(text)
 
 
 def welcome(
