@@ -217,6 +217,7 @@ def test_goes_out_as(message: Message, data: Any) -> None:
         {"data": [object()]},
         {"data": "\ud800"},
         {"integer": 2**53},
+        {"decimal": 1},
         {"text": " \u3000\x85\ufeff"},
         {"text": "x" * 21},
         {"url": "javascript:alert(1)"},
@@ -228,6 +229,17 @@ def test_goes_out_as(message: Message, data: Any) -> None:
 def test_python_cannot_make(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Everything(**values)
+
+
+def test_python_is_given_the_reason() -> None:
+    with pytest.raises(ValidationError, match=r"a datetime without a zone; django\.utils\.timezone\.now\(\) has one"):
+        Everything(datetime=datetime(2024, 1, 1))
+    with pytest.raises(ValidationError, match="more than 2 digits after the point; round it"):
+        Everything(decimal=Decimal("1.005"))
+    with pytest.raises(ValidationError, match="more than 8 digits before the point"):
+        Everything(decimal=Decimal("1E+8"))
+    with pytest.raises(ValidationError, match="not a date, nor a string of the pattern"):
+        Everything(date=0)
 
 
 def test_plain_annotations_are_as_strict() -> None:

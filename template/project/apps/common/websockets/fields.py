@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
@@ -68,15 +68,16 @@ class Kind:
         return re.compile(re.sub(r"\$$", r"\\Z", self.pattern)).search
 
     def __call__(self, value: Any) -> Any:
+        reason = f"not a {self.type.__name__}, nor a string of the pattern {self.pattern}"
         try:
             if isinstance(value, str) and self.has_pattern(value):
                 return self.normalize(self.parse(value))
             is_datetime = isinstance(value, datetime)  # which is a date, too
             if isinstance(value, self.type) and self.type is not str and is_datetime == (self.type is datetime):
                 return self.normalize(value)
-        except (ValueError, ArithmeticError):
-            pass
-        raise PydanticCustomError(self.name, f"not a valid {self.name}", self.limits)
+        except (ValueError, ArithmeticError) as error:
+            reason = str(error)
+        raise PydanticCustomError(self.name, "{reason}", {**self.limits, "reason": reason})
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if self.type is str:  # its length comes first
@@ -121,9 +122,12 @@ def Digits(digits: int, places: int) -> Kind:
     whole, context, unit = digits - places, Context(prec=digits), Decimal(1).scaleb(-places)
 
     def normalize(value: Decimal) -> Decimal:
-        exact = context.plus(_finite(value).quantize(unit, context=context))  # plus: -0 is 0
+        try:
+            exact = context.plus(_finite(value).quantize(unit, context=context))  # plus: -0 is 0
+        except InvalidOperation:
+            raise ValueError(f"more than {whole} digits before the point") from None
         if exact != value:
-            raise ValueError("more places")
+            raise ValueError(f"more than {places} digits after the point; round it")
         return exact
 
     fraction = rf"(?:\.[0-9]{{1,{places}}})?" if places else ""
@@ -150,25 +154,25 @@ def _email(value: str) -> str:
     try:
         validate_email(value)
     except ValidationError as error:
-        raise ValueError from error
+        raise ValueError("not an address") from error
     return value
 
 
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
-        raise ValueError("a datetime has a zone")
+        raise ValueError("a datetime without a zone; django.utils.timezone.now() has one")
     return value.astimezone(UTC)
 
 
 def _naive(value: time) -> time:
     if value.tzinfo is not None:
-        raise ValueError("a time has no zone")
+        raise ValueError("a time with a zone")
     return value.replace(fold=0)
 
 
 def _finite(value: Decimal) -> Decimal:
     if not value.is_finite():
-        raise ValueError("a decimal is finite")
+        raise ValueError("neither NaN nor infinite")
     return value
 
 
