@@ -167,7 +167,7 @@ def _aware(value: datetime) -> datetime:
 def _naive(value: time) -> time:
     if value.tzinfo is not None:
         raise ValueError("a time with a zone")
-    return value.replace(fold=0)
+    return value
 
 
 def _finite(value: Decimal) -> Decimal:
