@@ -188,7 +188,8 @@ def error_message(error: MessageError, ref: Ref = None) -> str:
     if error.fields:
         data["fields"] = {path: str(text) for path, text in error.fields.items()}
     # Not encode(): the ref of a message that is refused for its U+0000 may have one, too.
-    return to_json({"type": "error", **({} if ref is None else {"ref": ref}), "data": data}, inf_nan_mode="null").decode()
+    content = {"type": "error", **({} if ref is None else {"ref": ref}), "data": data}
+    return to_json(content, inf_nan_mode="null").decode()
 
 
 def acknowledgement(type_: str, ref: Ref) -> str:
