@@ -7,10 +7,13 @@ import { SERVICES } from './services.js';
 
 const ENTRIES = {
     'this service': fileURLToPath(new URL('websocket.js', SERVICES)),
+    'this form module': fileURLToPath(new URL('../components/live_form.js', SERVICES)),
     'reconnecting-websocket': 'reconnecting-websocket',
     partysocket: 'partysocket/ws',
     phoenix: 'phoenix',
 };
+// Bytes, minified and gzipped.
+const LIMITS = { 'this service': 3_300, 'this form module': 1_000 };
 
 const gzip = (bytes) => gzipSync(bytes, { level: 9 }).length;
 const brotli = (bytes) => brotliCompressSync(bytes).length;
@@ -38,3 +41,9 @@ for (const [name, entry] of Object.entries(ENTRIES)) {
     };
 }
 console.table(rows);
+for (const [name, limit] of Object.entries(LIMITS)) {
+    const size = rows[name]['minified, gzip'];
+    if (size <= limit) continue;
+    console.error(`${name}: ${size} bytes, of ${limit}`);
+    process.exitCode = 1;
+}

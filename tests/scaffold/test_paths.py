@@ -90,6 +90,7 @@ apps/common/tests/connection_status.test.js
 apps/common/tests/events.test.js
 apps/common/tests/guide.test.js
 apps/common/tests/heartbeat.test.js
+apps/common/tests/live_form.test.js
 apps/common/tests/outbox.test.js
 apps/common/tests/page_events.test.js
 apps/common/tests/page_reload.test.js

@@ -21,7 +21,8 @@ const FORMATS = /** @type {Record<string, (text: string, language?: string) => s
  */
 export function format(value, type = '', language) {
     if (value === null || value === undefined) return '–';
-    if (Array.isArray(value)) return value.map((item) => format(item, type, language)).join(', ');
+    if (Array.isArray(value))
+        return value.map((item) => format(item, type, language)).join(', ') || '–';
     if (typeof value === 'number')
         return value.toLocaleString(language, { maximumFractionDigits: 20 });
     if (typeof value === 'object') return JSON.stringify(value);
