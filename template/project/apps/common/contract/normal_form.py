@@ -18,6 +18,8 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue, TypeAdapter
 from pydantic.errors import PydanticUserError
 
+from apps.common.websockets.fields import Kind
+
 Form: TypeAlias = dict[str, Any]
 
 KINDS: dict[Any, str] = {
@@ -25,8 +27,7 @@ KINDS: dict[Any, str] = {
     **{date: "date", datetime: "datetime", time: "time", timedelta: "duration", UUID: "uuid"},
     **dict.fromkeys((Any, JsonValue, object), "json"),
 }
-FIELDS = "apps.common.websockets.fields"  # its classes Text, Slug, Email and Url are kinds of texts
-# Attributes of annotations' metadata: annotated_types, Pydantic's own, and those of FIELDS.
+# Attributes of annotations' metadata: annotated_types, Pydantic's own, and the limits of a Kind.
 BOUNDS = {
     **{"ge": "min", "min_length": "min", "gt": "above", "le": "max", "max_length": "max", "lt": "below"},
     **{"multiple_of": "step", "max_digits": "digits", "digits": "digits", "decimal_places": "places"},
@@ -59,9 +60,8 @@ def _form(annotation: Any, metadata: Sequence[Any], **context: Any) -> Form:
     if get_origin(annotation) in (Union, UnionType):
         return _union(get_args(annotation), metadata, **context)
     form = {**_kind(annotation, **context), **_bounds(metadata)}
-    kinds = [type(each).__name__.lower() for each in metadata if type(each).__module__ == FIELDS]
-    if form["kind"] == "str" and kinds:
-        form["kind"] = kinds[0]
+    if form["kind"] == "str":  # Text, Slug, Email or Url
+        form["kind"] = next((each.name for each in metadata if isinstance(each, Kind)), "str")
     if form["kind"] == "int":  # exclusive bounds are needed for other numbers alone
         form |= {"min": form.pop("above") + 1} if "above" in form else {}
         form |= {"max": form.pop("below") - 1} if "below" in form else {}
@@ -117,10 +117,10 @@ def _bounds(metadata: Sequence[Any]) -> Form:
     found: Form = {}
     for each in metadata:
         found |= _bounds(getattr(each, "metadata", []))  # Field(…)
+        limits = each.limits if isinstance(each, Kind) else {name: getattr(each, name, None) for name in BOUNDS}
         for name, key in BOUNDS.items():
-            value = getattr(each, name, None)
-            is_own = type(each).__module__ == FIELDS and name == "pattern"  # which its kind stands for
-            if value is not None and not is_own and (name, value) != ("min_length", 0):
+            value = limits.get(name)
+            if value is not None and (name, value) != ("min_length", 0):
                 found[key] = _value(value)
     return found
 

@@ -16,24 +16,11 @@ from pydantic import BaseModel, Field, JsonValue, StringConstraints, computed_fi
 from apps.common.contract import drift, features
 from apps.common.contract.compatibility import breaking_changes
 from apps.common.contract.contract_file import ContractFile, Version, refresh, render
-from apps.common.contract.normal_form import FIELDS, fields_of
+from apps.common.contract.normal_form import fields_of
+from apps.common.websockets.fields import Date, DateTime, Digits, Email, Json, Slug, Text, Time, Url, Uuid
 from apps.common.websockets.messages import Message
 
 from .serving import PublicConsumer
-
-
-class Text(NamedTuple):
-    """As the class of that name in apps.common.websockets.fields."""
-
-    max_length: int
-
-
-class Digits(NamedTuple):
-    digits: int
-    places: int
-
-
-Text.__module__ = Digits.__module__ = FIELDS
 
 
 class Size(StrEnum):
@@ -68,6 +55,9 @@ def form_of(annotation, default=...):
     [
         (str, {"kind": "str"}),
         (Annotated[str, Text(200)], {"kind": "text", "max": 200}),
+        (Annotated[str, Slug(50)], {"kind": "slug", "max": 50}),
+        (Annotated[str, Email(254)], {"kind": "email", "max": 254}),
+        (Annotated[str, Url(500)], {"kind": "url", "max": 500}),
         (Annotated[str, StringConstraints(min_length=1, pattern="^a")], {"kind": "str", "min": 1, "pattern": "^a"}),
         (Annotated[str, Field(pattern=re.compile("^a"), min_length=0)], {"kind": "str", "pattern": "^a"}),
         (int, {"kind": "int"}),
@@ -75,11 +65,13 @@ def form_of(annotation, default=...):
         (Annotated[float, Field(gt=0.5, le=9.0)], {"kind": "float", "above": 0.5, "max": 9}),
         (Annotated[Decimal, Digits(10, 2)], {"kind": "decimal", "digits": 10, "places": 2}),
         (Annotated[Decimal, Field(max_digits=5, ge=Decimal("0.50"))], {"kind": "decimal", "min": 0.5, "digits": 5}),
+        (Annotated[Decimal, Digits(2, 2)], {"kind": "decimal", "digits": 2, "places": 2}),
         (bool, {"kind": "bool"}),
-        (date, {"kind": "date"}),
-        (datetime, {"kind": "datetime"}),
-        (time, {"kind": "time"}),
-        (UUID, {"kind": "uuid"}),
+        *((each, {"kind": "date"}) for each in (date, Date)),
+        *((each, {"kind": "datetime"}) for each in (datetime, DateTime)),
+        *((each, {"kind": "time"}) for each in (time, Time)),
+        *((each, {"kind": "uuid"}) for each in (UUID, Uuid)),
+        (Json, {"kind": "json"}),
         (JsonValue, {"kind": "json"}),
         (Any, {"kind": "json"}),
         (Literal["new", "paid"], {"kind": "enum", "of": ["new", "paid"]}),
