@@ -124,7 +124,7 @@ def staff_user(make_user: MakeUser) -> AbstractBaseUser:
 
 
 @pytest.fixture
-def other_staff_user(transactional_db: None) -> AbstractBaseUser:
+def other_staff_user(make_user: MakeUser) -> AbstractBaseUser:
     return make_user("zoe", is_staff=True)
 
 
