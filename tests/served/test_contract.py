@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Shared, Tools
-from tests.template import commit, git, run
+from tests.template import Template, commit, git, run
 
 PACKAGES = {"@asyncapi/parser": "^3.6.0", "ajv": "^8.17.0", "ajv-formats": "^3.0.0"}
 FILES = {
@@ -143,6 +143,12 @@ const judge = ([name, message]) => ajv.validate($defs[name], message);
 const problems = diagnostics.filter(({ severity }) => severity < 2);
 console.log(JSON.stringify({ problems, operations, verdicts: JSON.parse(read('samples.json')).map(judge) }));
 """
+EACH_TYPE = (
+    "place_order item:str quantity:int:1:99 price:decimal:10:2 note:text:100:optional event=order_placed, "
+    "save a:slug b:email:optional c:url:100 d:int e:float f:float:0.5:2.50 g:bool h:bool:optional i:date:optional "
+    "j:datetime k:time m:uuid n:json o:json:optional p:enum:new:paid:optional q:list:str:20 r:list:bool:optional, "
+    "close_shop event=shop_closed"
+)
 ACCEPTED = {"item": "tea", "quantity": 1}
 SAMPLES = [
     (ACCEPTED, True),
@@ -242,6 +248,18 @@ def test_asyncapi_and_json_schema_are_taken_by_their_own_tools(
     settings = "DJANGO_SETTINGS_MODULE=config.settings"
     printed = tools.run(project, "env", settings, "python", "-c", script, samples)
     assert printed.split() == [str(is_accepted) for _, is_accepted in SAMPLES]
+
+
+def test_a_new_feature_has_the_file_that_the_command_writes(
+    plain: Path, template: Template, tools: Tools, tmp_path: Path
+) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
+    template.feature(
+        "orders", project, actions=EACH_TYPE, events="order_placed id:int at:datetime:optional, shop_closed"
+    )
+    template.feature("news", project, events="line_sent text:text")
+    assert contract(tools, project, "--check") == ""
+    assert [line.rpartition(": ")[2] for line in contract(tools, project).splitlines()] == ["unchanged"] * 2
 
 
 def test_a_renamed_field_is_found_at_its_lines_within_five_seconds(project: Path, tools: Tools) -> None:

@@ -15,9 +15,20 @@ from tests.served.test_generated import FEATURES, copy, results
 from tests.template import ROOT, Template, paths, run
 
 PYTHON = "3.11"  # some of the versions can be installed for no newer one
-# Clients that stop reading, fall silent, have gone or send too much; sessions; the import map.
+# Clients that stop reading, fall silent, have gone or send too much; sessions; the import map; contracts and hashes.
 FILES = [
-    *("access", "bounds", "broadcast_transactions", "context", "csp", "database", "import_map", "input", "kit"),
+    *(
+        "access",
+        "bounds",
+        "broadcast_transactions",
+        "context",
+        "contract_file",
+        "csp",
+        "database",
+        "import_map",
+        "input",
+        "kit",
+    ),
     *("page_user", "redis", "redis_lag_check", "redis_rights", "registry", "revocation", "streams", "uvicorn"),
 ]
 # A store that is cut off, replaced, demoted or hangs.

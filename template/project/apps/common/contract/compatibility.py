@@ -5,12 +5,17 @@ receives is what it knows. A new field of an action has a default, since open pa
 event, since stored broadcasts lack it. role: "action", "event" or "answer".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import eq, ge, le
 from typing import Any
 
 from apps.common.contract.normal_form import Form
 
-LEAST, MOST = ("min", "above"), ("max", "below", "digits", "places")
+BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
+    **dict.fromkeys(("min", "above"), ge),
+    **dict.fromkeys(("max", "below", "digits", "places"), le),
+    **dict.fromkeys(("step", "pattern"), eq),
+}
 
 
 def breaking_changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
@@ -72,15 +77,12 @@ def _fits(narrow: Form, wide: Form, role: str) -> bool:
 
 def _is_within(narrow: Form, wide: Form) -> bool:
     """Whether the bounds of the one are within the other's."""
-    least = all(key not in wide or (key in narrow and narrow[key] >= wide[key]) for key in LEAST)
-    most = all(key not in wide or (key in narrow and narrow[key] <= wide[key]) for key in MOST)
-    equal = all(key not in wide or narrow.get(key) == wide[key] for key in ("step", "pattern"))
-    return least and most and equal and ("digits" not in wide or _whole_digits(narrow) <= _whole_digits(wide))
-
-
-def _whole_digits(form: Form) -> int:
-    """Those of a decimal before its point: a place more takes one of them."""
-    return int(form["digits"]) - int(form.get("places", 0))
+    bounded = [name for name in BOUNDS if name in wide]
+    if not all(name in narrow and BOUNDS[name](narrow[name], wide[name]) for name in bounded):
+        return False
+    # Of a decimal, also the digits before its point: a place more takes one of them.
+    whole = [form["digits"] - form.get("places", 0) for form in (narrow, wide) if "digits" in wide]
+    return whole == sorted(whole)
 
 
 def _text(form: Form) -> str:

@@ -20,23 +20,14 @@ from apps.common.websockets.protocol import CloseCode
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REF = {"anyOf": [{"type": "string", "maxLength": 64}, {"type": "integer"}]}
-ERROR = {
+TEXT = {"type": "string"}
+PROBLEM = {
     "type": "object",
     "properties": {
-        "type": {"const": "error"},
-        "ref": REF,
-        "data": {
-            "type": "object",
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "retry_after": {"type": "number"},
-                "fields": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-            "required": ["code", "message"],
-        },
+        **{"code": TEXT, "message": TEXT, "retry_after": {"type": "number"}},
+        "fields": {"type": "object", "additionalProperties": TEXT},
     },
-    "required": ["type", "data"],
+    "required": ["code", "message"],
 }
 
 
@@ -47,7 +38,7 @@ def json_schema(features: list[Feature]) -> Schema:
 
 def asyncapi(features: list[Feature]) -> Schema:
     """An AsyncAPI 3 document, from the server's view: it receives actions, and sends events."""
-    schemas = {"Error": ERROR, **json_schema(features)["$defs"]}
+    schemas = {"Error": _envelope("error", PROBLEM), **json_schema(features)["$defs"]}
     channels: Schema = {}
     operations: Schema = {}
     for feature in features:
