@@ -73,6 +73,10 @@ class Process:
             assert time.monotonic() < deadline, f"{self._command[0]} does not answer"
             time.sleep(0.02)
 
+    @property
+    def is_started(self) -> bool:
+        return self._process is not None
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process
         os.killpg(self._process.pid, number)

@@ -131,13 +131,21 @@ def site(project: Path, python: Path, store: str) -> Iterator[Process]:
     process.stop()
 
 
-@pytest.fixture
-def own_site(project: Path, python: Path, store: str) -> Iterator[Process]:
-    """Another one, which a test may stop."""
+@pytest.fixture(scope="module")
+def other_site(project: Path, python: Path, store: str) -> Iterator[Process]:
     process = serve(project, python, store)
-    process.start()
     yield process
     process.stop()
+
+
+@pytest.fixture
+def own_site(other_site: Process) -> Iterator[Process]:
+    """Another one, which a test may stop: it runs when a test begins."""
+    if not other_site.is_started:
+        other_site.start()
+    yield other_site
+    if other_site.is_started:
+        other_site.signal(signal.SIGCONT)  # after a test that failed
 
 
 @pytest.fixture
