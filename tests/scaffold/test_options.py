@@ -63,8 +63,8 @@ USUAL = [
     "function",
     "default",
 ]
-USUAL += ["constructor", "name", "value", "data", "ref", "seq", "options", "self", "cls", "length", "submit"]
-USUAL += ["reset", "action", "method", "elements", "address_1"]
+USUAL += ["name", "value", "data", "ref", "seq", "options", "self", "cls", "length", "submit"]
+USUAL += ["action", "method", "address_1"]
 VALUES = ":".join(of_length(LONGEST, letter) for letter in "vwxyz")
 LONG = ["str", "url", f"enum:{VALUES}", f"enum:{VALUES}:optional", "enum:new:paid:optional", "list:email"]
 LONG += ["list:decimal:10:2:optional", "decimal:30:30:optional", "float:-0.5:1.5:optional"]
