@@ -116,7 +116,10 @@ async def test_a_logout_while_a_feature_prepares_to_connect_closes_the_page(user
     await client.drop()
 
 
-class OwnConsumer(PublicConsumer):
+class OwnConsumer(BaseWebSocketConsumer):
+    async def is_allowed(self):
+        return True
+
     async def connect(self):
         self.group_name = user_group("own", self.user) if self.user.is_authenticated else "everyone"
         await super().connect()

@@ -21,10 +21,8 @@ class OrdersConsumer(BaseWebSocketConsumer):
         """Everyone who is signed in. Check here whether this user may see this one."""
         return self.user.is_authenticated
 
-    async def handle_place_order(self, data: messages.PlaceOrder) -> messages.PlaceOrderResult:
-        await self.broadcast(messages.OrderPlaced(text=data.text))
-        return messages.PlaceOrderResult(text=data.text)
+    async def handle_place_order(self, data: messages.PlaceOrder) -> None:
+        await self.broadcast(messages.OrderPlaced(item=data.item, quantity=data.quantity))
 
-    async def handle_cancel_order(self, data: messages.CancelOrder) -> messages.CancelOrderResult:
-        await self.broadcast(messages.OrderCancelled(text=data.text))
-        return messages.CancelOrderResult(text=data.text)
+    async def handle_cancel_order(self, data: messages.CancelOrder) -> None:
+        await self.broadcast(messages.OrderCancelled(id=data.id))

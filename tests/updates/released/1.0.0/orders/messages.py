@@ -1,42 +1,30 @@
-"""The messages of orders: what a page and the server send to each other.
-
-static/orders/js/services/orders_websocket.js
-names the same types; `manage.py check` compares the two.
-"""
+"""The messages of orders. `manage.py contract` writes the service's types."""
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field
 
+from apps.common.websockets.fields import Text
 from apps.common.websockets.messages import Message
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-
-# From a page, each with its answer.
+# From a page
 
 
 class PlaceOrder(Message):
-    text: Text
-
-
-class PlaceOrderResult(Message):
-    text: Text
+    item: Annotated[str, Text(200)]
+    quantity: Annotated[int, Field(ge=1, le=99)]
 
 
 class CancelOrder(Message):
-    text: Text
+    id: int
 
 
-class CancelOrderResult(Message):
-    text: Text
+# Broadcast by the server
 
 
-# Broadcast by the server to every page.
+class OrderPlaced(PlaceOrder):
+    """After place_order, with its fields."""
 
 
-class OrderPlaced(Message):
-    text: Text
-
-
-class OrderCancelled(Message):
-    text: Text
+class OrderCancelled(CancelOrder):
+    """After cancel_order, with its fields."""

@@ -3,7 +3,21 @@ import { expect, onTestFinished, test } from 'vitest';
 import { nextEvent, startServer } from '../../common/testing/websocket_server.js';
 import { OrdersWebSocketService } from '../static/orders/js/services/orders_websocket.js';
 
-const data = { text: 'hello' };
+/** @type {import('../static/orders/js/services/orders_contract.js').PlaceOrder} */
+const PLACE_ORDER = {
+    item: 'item',
+    quantity: 1,
+};
+/** @type {import('../static/orders/js/services/orders_contract.js').CancelOrder} */
+const CANCEL_ORDER = {
+    id: 7,
+};
+const ORDER_PLACED = {
+    ...PLACE_ORDER,
+};
+const ORDER_CANCELLED = {
+    ...CANCEL_ORDER,
+};
 
 async function connect() {
     const server = await startServer();
@@ -20,32 +34,34 @@ test('connects to the path of its feature', async () => {
 
 test('placeOrder sends its data and resolves with the answer', async () => {
     const { service, connection } = await connect();
-    const answer = service.placeOrder(data);
+    const answer = service.placeOrder(PLACE_ORDER);
     const { ref, ...message } = await connection.nextMessage();
-    expect(message).toEqual({ type: 'place_order', data });
-    connection.send({ type: 'place_order_result', ref, data });
-    expect((await answer).data).toEqual(data);
+    expect(message).toEqual({ type: 'place_order', data: PLACE_ORDER });
+    connection.send({ type: 'place_order_result', ref });
+    await answer;
 });
 
 test('cancelOrder sends its data and resolves with the answer', async () => {
     const { service, connection } = await connect();
-    const answer = service.cancelOrder(data);
+    const answer = service.cancelOrder(CANCEL_ORDER);
     const { ref, ...message } = await connection.nextMessage();
-    expect(message).toEqual({ type: 'cancel_order', data });
-    connection.send({ type: 'cancel_order_result', ref, data });
-    expect((await answer).data).toEqual(data);
+    expect(message).toEqual({ type: 'cancel_order', data: CANCEL_ORDER });
+    connection.send({ type: 'cancel_order_result', ref });
+    await answer;
 });
 
 test('order_placed is emitted as orderPlaced', async () => {
     const { service, connection } = await connect();
     const emitted = nextEvent(service, 'orderPlaced');
-    connection.send({ type: 'order_placed', data });
-    expect(await emitted).toEqual([{ type: 'order_placed', data }]);
+    const message = { type: 'order_placed', data: ORDER_PLACED };
+    connection.send(message);
+    expect(await emitted).toEqual([message]);
 });
 
 test('order_cancelled is emitted as orderCancelled', async () => {
     const { service, connection } = await connect();
     const emitted = nextEvent(service, 'orderCancelled');
-    connection.send({ type: 'order_cancelled', data });
-    expect(await emitted).toEqual([{ type: 'order_cancelled', data }]);
+    const message = { type: 'order_cancelled', data: ORDER_CANCELLED };
+    connection.send(message);
+    expect(await emitted).toEqual([message]);
 });

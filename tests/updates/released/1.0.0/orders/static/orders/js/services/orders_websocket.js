@@ -1,36 +1,26 @@
 import { BaseWebSocketService } from '/static/js/services/websocket.js';
 
 /** @typedef {ConstructorParameters<typeof BaseWebSocketService>[0]} Options */
-/** @typedef {{ type: 'order_placed', data: { text: string } }} OrderPlaced */
-/** @typedef {{ type: 'order_cancelled', data: { text: string } }} OrderCancelled */
-/** @typedef {{ type: 'place_order_result', data: { text: string } }} PlaceOrderResult */
-/** @typedef {{ type: 'cancel_order_result', data: { text: string } }} CancelOrderResult */
 
-/** The connection of a page of orders. */
+/**
+ * The connection of a page of orders.
+ * @extends {BaseWebSocketService<import('./orders_contract.js').Events>}
+ */
 export class OrdersWebSocketService extends BaseWebSocketService {
     /**
      * @param {string} id of which orders
      * @param {Partial<Options>} [options] of the base service
      */
     constructor(id, options = {}) {
-        super({
-            endpoint: `/ws/orders/${id}/`,
-            ...options,
-        });
+        super({ endpoint: `/ws/orders/${id}/`, ...options });
     }
 
-    /**
-     * @param {{ text: string }} data
-     * @returns {Promise<PlaceOrderResult>}
-     */
+    /** @param {import('./orders_contract.js').PlaceOrder} data */
     placeOrder(data) {
         return this.request({ type: 'place_order', data });
     }
 
-    /**
-     * @param {{ text: string }} data
-     * @returns {Promise<CancelOrderResult>}
-     */
+    /** @param {import('./orders_contract.js').CancelOrder} data */
     cancelOrder(data) {
         return this.request({ type: 'cancel_order', data });
     }
