@@ -26,12 +26,14 @@ help:
 COPY = PYTHONWARNINGS=ignore copier copy --quiet --defaults --vcs-ref HEAD
 FREE_PORT = import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
 	s.bind(("127.0.0.1", 0 if s.connect_ex(("127.0.0.1", 8000)) == 0 else 8000)); print(s.getsockname()[1])
+DEMO_ACTIONS = place_order item:str:200 quantity:int:1:99 price:decimal:10:2 status:enum:new:paid note:text:optional \
+	event=order_placed, cancel_order id:int event=order_cancelled
 
 run demo: .venv/made
 	@rm -rf .demo
 	@$(COPY) -d project_name=Demo $(CURDIR) .demo
-	@$(COPY) -d feature=orders -d actions=place_order,cancel_order -d events=order_placed,order_cancelled $(CURDIR) .demo
-	@$(COPY) -d feature=live_chat -d access=public -d actions=send_line -d events=line_sent $(CURDIR) .demo
+	@$(COPY) -d feature=orders -d events="order_placed id:int placed_at:datetime" -d actions="$(DEMO_ACTIONS)" $(CURDIR) .demo
+	@$(COPY) -d feature=live_chat -d access=public -d actions="send_line text:str:500 event=line_sent" $(CURDIR) .demo
 	@cd .demo && uv run --quiet manage.py migrate --verbosity 0
 	@cd .demo && password=$$(python -c 'import secrets; print(secrets.token_urlsafe(9))') \
 	&& DJANGO_SUPERUSER_PASSWORD=$$password uv run --quiet manage.py createsuperuser --no-input --username demo \

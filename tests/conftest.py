@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.template import LIVE_CHAT, ORDERS, Template, clone_work_tree, commit, run
+from tests.template import CHAT_FEATURE, ORDER_FEATURE, Template, clone_work_tree, commit, run
 
 # Git prompts for nothing, and ignores the settings of the machine's owner.
 os.environ.update(GIT_TERMINAL_PROMPT="0", GIT_CONFIG_GLOBAL=os.devnull)
@@ -96,8 +96,8 @@ def cafe(template: Template, shared: Shared) -> Path:
 
     def make(project: Path) -> None:
         template.project(project, project_name="Café Orders", base_tests=True)
-        template.feature("orders", project, **ORDERS)
-        template.feature("live_chat", project, **LIVE_CHAT)
+        template.feature("orders", project, **ORDER_FEATURE)
+        template.feature("live_chat", project, **CHAT_FEATURE)
 
     return shared.once("cafe", make)
 
@@ -108,7 +108,7 @@ def first(template: Template, shared: Shared) -> Path:
 
     def make(project: Path) -> None:
         template.project(project)
-        template.feature("orders", project, **ORDERS)
+        template.feature("orders", project, **ORDER_FEATURE)
         template.feature("live_chat", project)
 
     return shared.once("first", make)

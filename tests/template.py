@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 900
 # The features of most tests
 PLACE_ORDER = "place_order item:str:200 quantity:int:1:99 event=order_placed"
-ORDERS = {"actions": f"{PLACE_ORDER}, cancel_order id:int event=order_cancelled"}
-LIVE_CHAT = {"access": "public", "actions": "send_line text:str:500 event=line_sent"}
+ORDER_FEATURE = {"actions": f"{PLACE_ORDER}, cancel_order id:int event=order_cancelled"}
+CHAT_FEATURE = {"access": "public", "actions": "send_line text:str:500 event=line_sent"}
 GIT_IDENTITY = {
     f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")
 }

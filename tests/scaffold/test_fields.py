@@ -1,4 +1,4 @@
-"""The grammar of fields: each mistake is named with place and fix, all of a line at once; nothing is written."""
+"""The grammar of fields: each error is named with place and fix, all of a line at once; nothing is written."""
 
 import re
 import shutil
@@ -123,7 +123,7 @@ def refusal_of(actions: str, events: str) -> str:
     return str(rules.validate_actions("orders", actions)) or str(rules.validate_events("orders", actions, events))
 
 
-def test_each_mistake_is_refused_with_its_fix() -> None:
+def test_each_error_is_refused_with_its_fix() -> None:
     assert len(CASES) >= 60
     refused = [(actions, words, refusal_of(actions, events)) for actions, events, words in CASES]
     assert [case for case in refused if case[1] not in case[2]] == []
@@ -140,7 +140,7 @@ def test_nothing_is_written(
     assert snapshot(project) == before
 
 
-def test_all_mistakes_of_a_line_are_named_at_once() -> None:
+def test_all_errors_of_a_line_are_named_at_once() -> None:
     line = "place_order item:string quantity:int:9:1 event=order_placed, Cancel id, close_shop at:datetime:optional:5"
     assert refusal_of(line, "").splitlines() == [
         "action 'Cancel' is not snake_case: small letters a-z and digits, words joined by _, each beginning with a "

@@ -109,8 +109,8 @@ FEATURES: dict[str, dict[str, str]] = (
         "a": {"actions": "b", "events": "c"},
         "buttons": {"actions": "do_this event=on_this, do_that"},
         "requests_alone": {"per": "user", "actions": message("ask", numbered(TYPES[:9]))},
-        "events_alone": {"actions": "", "events": message("told", numbered(TYPES[9:HALF]))},
-        "events_of_the_site": {"per": "site", "actions": "", "events": "told"},
+        "events_alone": {"actions": "", "events": message("noted", numbered(TYPES[9:HALF]))},
+        "events_of_the_site": {"per": "site", "actions": "", "events": "noted"},
         "all_types": {
             "actions": ", ".join(
                 [

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.template import ORDERS, ROOT, Template, clone_work_tree
+from tests.template import ORDER_FEATURE, ROOT, Template, clone_work_tree
 
 RELEASED = ROOT / "tests/updates/released"
 FEATURE = "orders"
@@ -13,7 +13,7 @@ FEATURE = "orders"
 
 def freeze(template: Template, folder: Path, destination: Path) -> None:
     """Without its answers, which say where the template lay. The project around it is made in the folder."""
-    feature = template.feature(FEATURE, template.project(folder / "project"), **ORDERS)
+    feature = template.feature(FEATURE, template.project(folder / "project"), **ORDER_FEATURE)
     shutil.copytree(feature, destination, ignore=shutil.ignore_patterns(".copier-answers.yml"))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template import ORDERS, Template, changes, commit, edit, git, run, snapshot
+from tests.template import ORDER_FEATURE, Template, changes, commit, edit, git, run, snapshot
 
 pytestmark = pytest.mark.turn(1)  # while the tools are installed, which these do not need
 
@@ -41,7 +41,7 @@ def first(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def features(own_template: Template, project: Path) -> None:
     """Most tests need none."""
-    own_template.feature("orders", project, **ORDERS)
+    own_template.feature("orders", project, **ORDER_FEATURE)
     own_template.feature("live_chat", project)
     git(project, "add", "--all")
     git(project, "commit", "--quiet", "--amend", "--no-edit")
