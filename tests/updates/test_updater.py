@@ -15,7 +15,7 @@ ANSWERS = "apps/orders/.copier-answers.yml"
 PARTS = ["the project", "apps/live_chat", "apps/orders"]
 # An update is quicker with few files.
 KEPT = {
-    *("copier.yml", "names.jinja", "reserved.jinja", "validators.jinja", "{{ _copier_conf.answers_file }}.jinja"),
+    *("copier.yml", "{{ _copier_conf.answers_file }}.jinja"),
     "consumers.py.jinja",
     *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
     *("pyproject.toml.jinja", "update.py", "updater.py"),
@@ -27,7 +27,7 @@ def template(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Te
     small = tmp_path_factory.mktemp("small") / "template"
     shutil.copytree(template.path, small, ignore=shutil.ignore_patterns(".git", "tests", "benchmarks", "docs"))
     for path in small.rglob("*"):
-        if path.is_file() and path.name not in KEPT:
+        if path.is_file() and path.name not in KEPT and path.parent != small / "lib":
             path.unlink()
     Template(small).release("1.0.0")
     return Template(small)
