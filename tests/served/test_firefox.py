@@ -226,9 +226,10 @@ def test_what_one_page_sends_another_shows(open_page: OpenPage, site: Process) -
         page.shows(" ms", "connection-status")
     pages[0].run("() => document.querySelector('input').focus()")
     pages[0].type(f"hello{ENTER}")
-    pages[0].shows("Donehello", "[data-log]")
+    pages[0].shows("Done", "[data-action=send-line]")
     for page in pages:
-        page.shows("Line senthello", "[data-log]")
+        page.shows("Line sent", "[data-events]")
+        page.shows("hello", "[data-events]")
         assert page.console == []
 
 

@@ -117,9 +117,9 @@ def _bounds(metadata: Sequence[Any]) -> Form:
     found: Form = {}
     for each in metadata:
         found |= _bounds(getattr(each, "metadata", []))  # Field(…)
-        limits = each.limits if isinstance(each, Kind) else {name: getattr(each, name, None) for name in BOUNDS}
+        limits: Mapping[str, Any] = each.limits if isinstance(each, Kind) else {}
         for name, key in BOUNDS.items():
-            value = limits.get(name)
+            value = limits.get(name) if isinstance(each, Kind) else getattr(each, name, None)
             if value is not None and (name, value) != ("min_length", 0):
                 found[key] = _value(value)
     return found

@@ -8,6 +8,9 @@ from apps.common.websockets.messages import Message
 
 from .serving import PATH, PublicConsumer, connections, serve
 
+# Housekeeping closes old database connections once a second; those of earlier tests may be open.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 class Weigh(Message):
     kilos: float = 0

@@ -38,8 +38,13 @@ def files():
 
 def commands():
     """The commands of the guide: in blocks, and in its sentences."""
-    lines = [line for language, code in BLOCKS if language == "shell" for line in code.splitlines()]
+    lines = [line for language, code in BLOCKS if language == "shell" for line in _joined(code).splitlines()]
     return lines + re.findall(r"`((?:uv run|npm|make) [^`]+)`", GUIDE)
+
+
+def _joined(code):
+    """A command that continues in the next line is one line."""
+    return re.sub(r"\\\n\s*", "", code)
 
 
 def table(head):
