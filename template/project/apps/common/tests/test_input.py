@@ -127,7 +127,7 @@ async def test_the_largest_number_that_javascript_knows_exactly_can_be_answered(
 
 @pytest.mark.parametrize(
     "ref",
-    ['"a"', "7", '"' + "é" * 64 + '"', "-" + "9" * 4_300, '"\\"quoted\\""'],
+    ['"a"', "7", '"' + "é" * 64 + '"', "-" + "9" * 4_000, '"\\"quoted\\""'],
     ids=["text", "number", "long", "huge", "quoted"],
 )
 async def test_a_ref_is_returned_as_it_was(ref):
