@@ -20,7 +20,6 @@ apps/common/apps.py
 apps/common/checks/__init__.py
 apps/common/checks/application.py
 apps/common/checks/base_templates.py
-apps/common/checks/contract.py
 apps/common/checks/deploy.py
 apps/common/checks/endpoints.py
 apps/common/checks/imports.py
@@ -38,6 +37,7 @@ apps/common/contract/normal_form.py
 apps/common/contract/pages.py
 apps/common/contract/revision.py
 apps/common/contract/schemas.py
+apps/common/contract/service_checks.py
 apps/common/csp.py
 apps/common/features.py
 apps/common/import_map.py

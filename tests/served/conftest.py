@@ -1,4 +1,4 @@
-"""The stores of generated projects: a PostgreSQL, and the program of a Valkey server."""
+"""The stores of generated projects: a PostgreSQL, and a Valkey server."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tools
-from tests.served.faults import free_port
+from tests.served.faults import Process, free_port, valkey
 from tests.template import apt_install, run
 
 
@@ -31,6 +31,15 @@ def postgres(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def valkey_program(tools: Tools) -> str:
     find = "from apps.common.tests.valkey import find; print(find())"
     return run(tools.home, ".venv/bin/python", "-c", find).strip().splitlines()[-1]
+
+
+@pytest.fixture
+def store(valkey_program: str, tmp_path: Path) -> Iterator[Process]:
+    """A Valkey server."""
+    process = valkey(valkey_program, tmp_path)
+    process.start()
+    yield process
+    process.stop()
 
 
 def find_postgres() -> Path:

@@ -27,7 +27,6 @@ from tests.served.faults import (
     free_port,
     metrics,
     server,
-    valkey,
 )
 from tests.template import ROOT, run
 
@@ -46,15 +45,6 @@ def project(plain: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def python(tools: Tools) -> Path:
     return tools.home / ".venv/bin/python"
-
-
-@pytest.fixture
-def store(valkey_program: str, tmp_path: Path) -> Iterator[Process]:
-    """A Valkey server."""
-    process = valkey(valkey_program, tmp_path)
-    process.start()
-    yield process
-    process.stop()
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """A generated project's tests hold in several processes, in a random order, and in a database that is kept."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Tools
-from tests.served.faults import Process, valkey
+from tests.served.faults import Process
 from tests.served.test_generated import copy, results
 from tests.template import run
 
@@ -43,14 +42,6 @@ def plugins(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = tools.home / ".venv/bin/python"
     run(folder, "uv", "pip", "install", "--quiet", "--python", python, "--target", folder, "--no-deps", *packages)
     return folder
-
-
-@pytest.fixture
-def store(valkey_program: str, tmp_path: Path) -> Iterator[Process]:
-    process = valkey(valkey_program, tmp_path)
-    process.start()
-    yield process
-    process.stop()
 
 
 def test_tests_hold_with_xdist_randomly_and_a_database_that_is_kept(

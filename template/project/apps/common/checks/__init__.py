@@ -32,6 +32,6 @@ empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. S
 turns a check off.
 """
 
-from apps.common.checks import base_templates, contract, deploy, endpoints, imports, installation, static_files
+from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files
 
-__all__ = ["base_templates", "contract", "deploy", "endpoints", "imports", "installation", "static_files"]
+__all__ = ["base_templates", "deploy", "endpoints", "imports", "installation", "static_files"]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from apps.common.checks.contract import check_service_messages
 from apps.common.checks.scripts import local_scripts
 from apps.common.contract.contract_file import camel_case
 from apps.common.contract.features import Feature, read
+from apps.common.contract.service_checks import check_service_messages
 
 INPUTS = ("input", "select", "textarea")
 COMMENT = re.compile(r"\s*(//|/?\*)")

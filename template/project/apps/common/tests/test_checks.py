@@ -19,7 +19,8 @@ from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
 from apps.common.checks import application as served
-from apps.common.checks import base_templates, contract, deploy, endpoints, imports, installation, static_files
+from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files
+from apps.common.contract import service_checks
 from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.asgi import UnknownPath
 from apps.common.websockets.messages import Message
@@ -550,7 +551,7 @@ def shop_contract(shop, shop_modules, monkeypatch):
     """The messages and the route of apps.shop; its service is to be written."""
     messages = SimpleNamespace(__name__=__name__, Message=Message, placed=OrderPlaced, place=PlaceOrder, priced=Priced)
     modules = {"routing": {"apps.shop": shop_modules.routing}, "messages": {"apps.shop": messages}}
-    monkeypatch.setattr(contract, "modules", modules.get)
+    monkeypatch.setattr(service_checks, "modules", modules.get)
 
     def write(source):
         shop(source, "shop/js/services/shop_websocket.js")
@@ -569,7 +570,7 @@ def shop_contract(shop, shop_modules, monkeypatch):
     ],
 )
 def test_a_service_names_each_message_of_its_feature(shop_contract, source, missing):
-    errors = contract.check_service_messages([shop_contract(source)])
+    errors = service_checks.check_service_messages([shop_contract(source)])
     assert ids(errors) == ["common.E014"] * len(missing)
     assert [error.hint.split("'")[1] for error in errors] == missing
 
@@ -586,7 +587,7 @@ def test_a_service_names_each_message_of_its_feature(shop_contract, source, miss
 def test_a_service_connects_to_a_route_of_its_feature(shop_contract, shop_modules, asgi, endpoint, found):
     asgi(OriginCheck(URLRouter([*shop_modules.routing.websocket_urlpatterns, *ROUTES])))
     app = shop_contract(f"super({{ endpoint: '{endpoint}' }})")
-    assert ids(contract.check_service_paths([app])) == found
+    assert ids(service_checks.check_service_paths([app])) == found
 
 
 # common.E015
