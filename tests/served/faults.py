@@ -291,10 +291,17 @@ class Follower:
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def has_number(self, number: int) -> None:
+        """Wait until it has the broadcast with this number."""
+        assert self._process.stdin
+        assert self._process.stdout
+        print(number, file=self._process.stdin, flush=True)
+        assert self._process.stdout.readline() == f"{number}\n"
+
     def account(self, last: int) -> Account:
         """Its account, once it has the broadcast with this number. Then it ends."""
         printed, _ = self._process.communicate(f"{last}\n", timeout=DEADLINE_SECONDS)
-        return Account(**json.loads(printed))
+        return Account(**json.loads(printed.splitlines()[-1]))
 
     def stop(self) -> None:
         """Kill it. Harmless if it has ended."""
@@ -306,7 +313,9 @@ async def follow_alone(port: int) -> None:
     page = Page(Process([sys.executable], port, Path()))
     await page.is_connected()
     print("connected", flush=True)
-    await page.has_number(int(await asyncio.to_thread(sys.stdin.readline)))
+    while number := await asyncio.to_thread(sys.stdin.readline):
+        await page.has_number(int(number))
+        print(number, end="", flush=True)
     await page.close()
     print(json.dumps(asdict(page.account)))
 

@@ -287,6 +287,7 @@ def test_a_suspended_page_gets_everything_late(alone: Process, follower: Followe
     async def scenario() -> None:
         others = await follow(5, alone)
         sent = await Publisher(alone, range(10)).run()
+        await asyncio.to_thread(follower.has_number, 9)
         follower.suspend()
         sent |= await Publisher(alone, range(10, 500)).run(pause=0.002)
         for page in others:
@@ -307,6 +308,7 @@ def test_a_client_that_stays_suspended_is_closed_and_reloads(alone: Process, fol
     async def scenario() -> None:
         others = await follow(5, alone)
         sent = await Publisher(alone, range(10)).run()
+        await asyncio.to_thread(follower.has_number, 9)
         follower.suspend()
         # Together more than the network, the server and the outbox hold for one page.
         sent |= await Publisher(alone, range(10, 210), characters=30_000).run()

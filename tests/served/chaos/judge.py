@@ -10,7 +10,7 @@ import json
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 BOUND_SECONDS = 10.0
@@ -62,6 +62,9 @@ class History:
     group: str
     events: list[Received | Reloaded] = field(default_factory=list)
     servers: list[tuple[float, str]] = field(default_factory=list)  # the attempts to connect: when, and to which
+
+    def copy(self) -> "History":
+        return replace(self, events=self.events.copy(), servers=self.servers.copy())
 
 
 class Fault(NamedTuple):

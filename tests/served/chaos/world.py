@@ -192,9 +192,10 @@ class World:
 
     def verdict(self, bound: float = BOUND_SECONDS) -> Verdict:
         """As of now."""
-        return judge(
-            self._published(), [client.history for client in self.clients], self.faults, time.monotonic(), bound
-        )
+        # The clients go on meanwhile: what they received before this moment is in the journal that is read after it.
+        now = time.monotonic()
+        histories = [client.history.copy() for client in self.clients]
+        return judge(self._published(), histories, self.faults, now, bound)
 
     def _published(self) -> list[Publish]:
         with self.journal.open() as lines:
