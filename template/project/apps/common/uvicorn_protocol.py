@@ -136,6 +136,10 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         if self._is_within_bounds():
             super().handle_pong(event)
 
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self.disconnected = True  # what the application still sends meets a client that has left
+
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self._abort_soon()
@@ -169,7 +173,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.fail(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = self.disconnected = True  # what the application still sends meets a client that has left
+        self.close_sent = self.disconnected = True
         self.transport.close()
         self._abort_soon()
 
