@@ -150,6 +150,10 @@ class Tools:
         programs = [self.home / ".venv/bin", self.home / "node_modules/.bin", os.environ["PATH"]]
         return run(project, *command, PATH=os.pathsep.join(map(str, programs)))
 
+    def node(self, folder: Path, *command: str | Path) -> str:
+        """A command of Node.js, whose packages the folder has itself."""
+        return run(folder, *command, PATH=f"{self.home / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
+
     def _lend_packages(self, project: Path) -> None:
         """Links, in a folder in which programs may write without being in each other's way."""
         if (project / "node_modules").exists():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Shared, Tools
-from tests.template import Template, commit, git, run
+from tests.template import Template, commit, git
 
 PACKAGES = {"@asyncapi/parser": "^3.6.0", "ajv": "^8.17.0", "ajv-formats": "^3.0.0"}
 FILES = {
@@ -172,13 +172,13 @@ SAMPLES = [
 
 
 @pytest.fixture(scope="module")
-def programs(shared: Shared) -> Path:
+def programs(tools: Tools, shared: Shared) -> Path:
     """A folder with AsyncAPI's parser and Ajv."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
         (folder / "package.json").write_text(json.dumps({"private": True, "type": "module", "dependencies": PACKAGES}))
-        run(folder, "npm", "install", "--silent", "--no-audit", "--no-fund")
+        tools.node(folder, "npm", "install", "--silent", "--no-audit", "--no-fund")
 
     return shared.once("contract_programs", make)
 
@@ -219,7 +219,7 @@ def test_asyncapi_and_json_schema_are_taken_by_their_own_tools(
     (folder / "samples.json").write_text(json.dumps([*messages, *more, count]))
     (folder / "judge.mjs").write_text(JUDGE)
 
-    found = json.loads(run(folder, "node", "judge.mjs"))
+    found = json.loads(tools.node(folder, "node", "judge.mjs"))
     assert found["problems"] == []
     addresses = {"Stock": "/ws/stock/{stock_id}/", "Stock2": "/ws/stock/"}
     assert found["operations"] == [

@@ -10,7 +10,6 @@ import pytest
 
 from tests.conftest import Shared, Tools
 from tests.served.test_generated import copy
-from tests.template import run
 
 # In a generated project: prints the JSON Schema of each type, and whether the server takes each of many JSON texts.
 SERVER = r"""
@@ -154,7 +153,7 @@ def verdicts(cafe: Path, tools: Tools, shared: Shared, tmp_path_factory: pytest.
 
     def install(folder: Path) -> None:
         folder.mkdir()
-        run(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "ajv@^8.17", "ajv-formats@^3")
+        tools.node(folder, "npm", "install", "--silent", "--no-audit", "--no-fund", "ajv@^8.17", "ajv-formats@^3")
 
     ajv = shared.once("ajv", install)
     folder = tmp_path_factory.mktemp("fields")
@@ -164,7 +163,7 @@ def verdicts(cafe: Path, tools: Tools, shared: Shared, tmp_path_factory: pytest.
     texts.write_text(json.dumps(list(dict.fromkeys([*TEXTS, *mutations()]))))
     tools.run(project, "python", "tell.py", str(texts), str(server))
     (ajv / "judge.mjs").write_text(AJV)
-    run(ajv, "node", "judge.mjs", texts, server, judged)
+    tools.node(ajv, "node", "judge.mjs", texts, server, judged)
     return [json.loads(path.read_text()) for path in (texts, server, judged)]
 
 

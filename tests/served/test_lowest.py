@@ -1,8 +1,8 @@
 """A generated project with the lowest versions that it allows, by its behaviour."""
 
 import json
-import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from tests.conftest import Shared, Tools
 from tests.served.test_generated import FEATURES, copy, results
 from tests.template import ROOT, Template, paths, run
 
-PYTHON = "3.11"  # some of the versions can be installed for no newer one
 # Clients that stop reading, fall silent, have gone or send too much; sessions; the import map; contracts and hashes.
 FILES = [
     *(
@@ -49,7 +48,7 @@ def lowest(cafe: Path, tools: Tools, shared: Shared) -> Path:
 
     def make(folder: Path) -> None:
         project = copy(cafe, folder)
-        run(project, "uv", "sync", "--quiet", "--python", PYTHON, "--resolution", "lowest-direct")
+        run(project, "uv", "sync", "--quiet", "--python", sys.executable, "--resolution", "lowest-direct")
 
     return shared.once("lowest", make) / "project"
 
@@ -112,13 +111,12 @@ def test_the_lowest_packages_of_node_pass_tests_and_checks(cafe: Path, tools: To
     project = copy(cafe, tmp_path)
     package = project / "package.json"
     package.write_text(package.read_text().replace('": "^', '": "'))
-    programs = f"{tools.home / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
-    run(project, "npm", "install", "--silent", "--no-audit", "--no-fund", PATH=programs)
-    installed = json.loads(run(project, "npm", "ls", "--json", PATH=programs))["dependencies"]
+    tools.node(project, "npm", "install", "--silent", "--no-audit", "--no-fund")
+    installed = json.loads(tools.node(project, "npm", "ls", "--json"))["dependencies"]
     named = json.loads(package.read_text())["devDependencies"]
     assert {name: found["version"] for name, found in installed.items()} == named
-    assert re.search(r"Tests  +\d+ passed \(\d+\)", run(project, "npm", "test", PATH=programs))
-    run(project, "npm", "run", "check", PATH=programs)
+    assert re.search(r"Tests  +\d+ passed \(\d+\)", tools.node(project, "npm", "test"))
+    tools.node(project, "npm", "run", "check")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ class Command(BaseCommand):
     def _finish(self, problems: list[str], what: str) -> None:
         self.stdout.write("".join(f"{problem}\n" for problem in problems), ending="")
         if problems:
+            self.stdout.flush()  # before the error, where both go to one place
             raise CommandError(f"{len(problems)} of these {what}.")
 
 
