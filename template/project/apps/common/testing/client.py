@@ -214,7 +214,7 @@ class Client:
         self._follow(message)
 
     def _follow(self, message: Message) -> None:
-        """Keep the position as the page's service does."""
+        """Keep the position and the view as the page's service does."""
         type_, data = message["type"], message.get("data", {})
         position = {name: data.get(name) for name in ("epoch", "seq")}
         is_welcome = type_ == "welcome" and not data.get("state")  # the position comes with the state
@@ -224,6 +224,8 @@ class Client:
             self.position = position
         elif self.position and "seq" in message:
             self.position["seq"] = message["seq"]
+        if data.get("view") and type_ in ("state", "changes"):
+            self.page["view"] = data["view"]
 
     def _scope(self) -> dict[str, Any]:
         path, query = urlsplit(self.path).path, urlsplit(self.path).query

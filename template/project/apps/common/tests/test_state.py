@@ -48,16 +48,16 @@ class CountingConsumer(PublicConsumer):
         return [Number(n=n) for n in self.numbers]
 
 
-class GatedConsumer(CountingConsumer):
+class WaitingConsumer(CountingConsumer):
     """Reads at once, and returns what it read when the test lets it."""
 
-    gate: asyncio.Event
+    may_return: asyncio.Event
     began: asyncio.Event
 
     async def snapshot(self):
         numbers = await super().snapshot()
         self.began.set()
-        await self.gate.wait()
+        await self.may_return.wait()
         return numbers
 
 
@@ -65,8 +65,8 @@ def counting(base=CountingConsumer, **attributes):
     return type(base.__name__, (base,), {"numbers": [], "calls": 0, **attributes})
 
 
-def gated(**attributes):
-    return counting(GatedConsumer, gate=asyncio.Event(), began=asyncio.Event(), **attributes)
+def waiting(**attributes):
+    return counting(WaitingConsumer, may_return=asyncio.Event(), began=asyncio.Event(), **attributes)
 
 
 @pytest.fixture(params=["memory", "valkey"])
@@ -162,6 +162,16 @@ async def test_a_resync_is_replaced_by_it_and_the_position_comes_with_it():
         assert not [message for message in client.received if message["type"] == "resync"]
 
 
+async def test_without_replay_it_is_sent_at_each_connect_and_after_each_loss():
+    async with page(counting(numbers=[1], replay=False)) as client:
+        for _ in range(2):
+            assert ((await welcome(client))["recovered"], await state(client)) == (None, [1])
+            await client.reconnect()
+        assert await state(client) == [1]
+        await lose_history()
+        assert await state(client) == [1]
+
+
 async def test_a_lost_epoch_is_replaced_by_it():
     async with page(counting(numbers=[1])) as client:
         await state(client)
@@ -217,6 +227,9 @@ async def test_an_overridden_send_state_sends_what_it_likes():
         assert (await welcome(client))["state"] is True
         [part] = await parts(client)
         assert (part["view"], part["messages"]) == ("k3x.4", [])
+        await client.reconnect()
+        [consumer] = consumers()
+        assert protocol.parse_view(consumer.scope["query_string"]) == "k3x.4"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -226,12 +239,12 @@ async def test_an_overridden_send_state_sends_what_it_likes():
 
 @pytest.mark.django_db(transaction=True)
 async def test_broadcasts_while_it_is_read_follow_it_once_and_in_order(store):
-    consumer = gated(numbers=[1])
+    consumer = waiting(numbers=[1])
     async with page(consumer) as client:
         await consumer.began.wait()
         for n in range(2, 5):
             await abroadcast("room", Number(n=n))
-        consumer.gate.set()
+        consumer.may_return.set()
         assert await state(client) == [1]
         assert await numbers(client, 3) == [2, 3, 4]
         assert client.position["seq"] == 3
@@ -243,14 +256,14 @@ async def test_broadcasts_while_it_is_read_again_follow_it_once_and_in_order(fil
     async def broadcast_message(self, event):
         await self.send_json(event["data"])
 
-    consumer = gated(**({"broadcast_message": broadcast_message} if filters else {}))
-    consumer.gate.set()
+    consumer = waiting(**({"broadcast_message": broadcast_message} if filters else {}))
+    consumer.may_return.set()
     async with page(consumer) as client:
         await state(client)
         await abroadcast("room", Number(n=1))
         assert await numbers(client, 1) == [1]
         consumer.began.clear()
-        consumer.gate.clear()
+        consumer.may_return.clear()
         top = await get_streams().atop("room")
         for connection in connections():
             connection.subscriptions.deliver("room", Resync(Position(top.epoch, top.seq + 1)))
@@ -258,7 +271,7 @@ async def test_broadcasts_while_it_is_read_again_follow_it_once_and_in_order(fil
         for n in range(2, 6):  # the first of them is part of the state, by its number
             await abroadcast("room", Number(n=n))
         await client.assert_silent()
-        consumer.gate.set()
+        consumer.may_return.set()
         assert await state(client) == []
         assert await numbers(client, 3) == [3, 4, 5]
         await client.assert_silent()
@@ -305,20 +318,20 @@ async def test_a_thousand_clients_after_an_outage_share_a_few_calls():
 
 
 async def test_a_client_that_arrives_during_a_call_waits_for_the_next():
-    consumer = gated(numbers=[1])
+    consumer = waiting(numbers=[1])
     async with page(consumer) as early:
         await consumer.began.wait()
         consumer.numbers = [1, 2]
         async with page(consumer) as late:
             await welcome(late)
-            consumer.gate.set()
+            consumer.may_return.set()
             assert (await state(early), await state(late), consumer.calls) == ([1], [1, 2], 2)
 
 
 @pytest.mark.parametrize("differs", ["group_name", "snapshot_key", "path"])
 async def test_clients_that_see_another_state_share_no_call(differs, monkeypatch):
     monkeypatch.setattr(snapshots, "PAUSE_SECONDS", 0)
-    consumer = gated(numbers=[1])
+    consumer = waiting(numbers=[1])
     served = serve(consumer)
     others = {
         "group_name": type("Other", (consumer,), {"connect": lambda self: _connect(self, "hall")}),
@@ -329,7 +342,7 @@ async def test_clients_that_see_another_state_share_no_call(differs, monkeypatch
     other = served if differs == "path" else serve(others[differs])
     async with connect(PATH, application=served) as one, connect(path, application=other) as two:
         await until(lambda: consumer.calls + (others[differs].calls if differs != "path" else 0) >= 2)
-        consumer.gate.set()
+        consumer.may_return.set()
         assert [await state(one), await state(two)] == [[1], [1]]
 
 
@@ -378,12 +391,12 @@ async def test_a_failure_while_connected_closes_for_a_retry():
 
 async def test_a_call_that_never_returns_is_ended(monkeypatch):
     monkeypatch.setattr(snapshots, "CALL_SECONDS", 0.01)
-    async with page(gated(), raise_exceptions=False) as client:
+    async with page(waiting(), raise_exceptions=False) as client:
         await client.assert_closed(1011)
 
 
 async def test_a_client_that_leaves_ends_no_call_of_others():
-    consumer = gated(numbers=[1], linger_seconds=0.01)
+    consumer = waiting(numbers=[1], linger_seconds=0.01)
     async with page(consumer) as early:
         await consumer.began.wait()
         wire = Wire(CONNECT)
@@ -394,7 +407,7 @@ async def test_a_client_that_leaves_ends_no_call_of_others():
             await welcome(staying)
             wire.push(DISCONNECT)
             await asyncio.wait_for(leaving, 5)  # while it waits for the next call
-            consumer.gate.set()
+            consumer.may_return.set()
             assert [await state(early), await state(staying)] == [[1], [1]]
     assert len(wire.sent) == 2
 
@@ -535,7 +548,7 @@ async def test_an_idle_connection_holds_nothing_of_it():
 
 
 def test_which_consumers_have_a_state():
-    assert [each.has_state for each in (PublicConsumer, CountingConsumer, GatedConsumer)] == [False, True, True]
+    assert [each.has_state for each in (PublicConsumer, CountingConsumer, WaitingConsumer)] == [False, True, True]
 
 
 @pytest.mark.parametrize("name", ["state", "changes", "fragment"])

@@ -273,7 +273,7 @@ class Connection:
             await self.consumer.send_text(text)
 
     def _state_key(self) -> Hashable:
-        """What the clients that share a snapshot have in common; None for a consumer without one."""
+        """The key of the clients with which this one shares a snapshot; None for a consumer without one."""
         consumer = self.consumer
         if not consumer.has_state:
             return None

@@ -96,10 +96,10 @@ class Subscriptions:
         they are complete; None for a client without a position.
         """
         position = self._position = await self._join(group)
-        if not self._connection.consumer.replay:
-            return position, None
-        self._followed = group
-        client = parse_position(query)
+        consumer = self._connection.consumer
+        if consumer.replay or consumer.has_state:
+            self._followed = group
+        client = parse_position(query) if consumer.replay else None
         return await self._resume(group, client) if client else (position, None)
 
     async def _resume(self, group: str, client: Position) -> tuple[Position, bool]:

@@ -34,7 +34,7 @@ class SnapshotFailed(Exception):
 
 
 class State:
-    """What one call returned, encoded once."""
+    """The result of one call, encoded once."""
 
     def __init__(self, parts: list[str]) -> None:
         """parts: JSON arrays of messages."""
