@@ -328,27 +328,18 @@ async def test_a_client_that_arrives_during_a_call_waits_for_the_next():
             assert (await state(early), await state(late), consumer.calls) == ([1], [1, 2], 2)
 
 
-@pytest.mark.parametrize("differs", ["group_name", "snapshot_key", "path"])
-async def test_clients_that_see_another_state_share_no_call(differs, monkeypatch):
-    monkeypatch.setattr(snapshots, "PAUSE_SECONDS", 0)
-    consumer = waiting(numbers=[1])
+@pytest.mark.parametrize(("path", "query"), [(PATH, "group=hall"), (PATH, "role=staff"), ("/ws/2/", "")])
+async def test_clients_that_see_another_state_share_no_call(path, query):
+    async def connect_as_asked(self):
+        self.group_name = "hall" if b"hall" in self.scope["query_string"] else "room"
+        await self.accept()
+
+    consumer = waiting(connect=connect_as_asked, snapshot_key=lambda self: b"staff" in self.scope["query_string"])
     served = serve(consumer)
-    others = {
-        "group_name": type("Other", (consumer,), {"connect": lambda self: _connect(self, "hall")}),
-        "snapshot_key": type("Other", (consumer,), {"snapshot_key": lambda self: "staff"}),
-        "path": consumer,
-    }
-    path = "/ws/2/" if differs == "path" else PATH
-    other = served if differs == "path" else serve(others[differs])
-    async with connect(PATH, application=served) as one, connect(path, application=other) as two:
-        await until(lambda: consumer.calls + (others[differs].calls if differs != "path" else 0) >= 2)
+    async with connect(PATH, application=served) as one, connect(f"{path}?{query}", application=served) as two:
+        await until(lambda: consumer.calls == 2)  # at the same time
         consumer.may_return.set()
-        assert [await state(one), await state(two)] == [[1], [1]]
-
-
-async def _connect(self, group):
-    self.group_name = group
-    await self.accept()
+        assert [await state(one), await state(two)] == [[], []]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -473,20 +464,26 @@ def test_the_view_is_read_from_the_address(query, view):
     assert protocol.parse_view(query) == view
 
 
+class StallingWire(Wire):
+    """Its client does not read after the accept, until it is resumed."""
+
+    async def send(self, message):
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            self.stall()
+
+
 async def test_a_state_larger_than_the_outbox_waits_for_a_slow_client():
     async def snapshot(self):
+        read.set()
         return [Number(n=n, text="x" * 40_000) for n in range(20)]
 
-    wire = Wire(CONNECT)
+    read, wire = asyncio.Event(), StallingWire(CONNECT)
     consumer = counting(snapshot=snapshot, outbox_bytes=1_000)()
     scope = {"path": PATH, "query_string": b"", "headers": [], "user": Anonymous()}
-    wire.stall()
     running = asyncio.create_task(consumer(scope, wire.receive, wire.send))
-    await until(lambda: hasattr(consumer, "_connection") and consumer._connection.outbox.is_busy)
-    wire.resume()
-    await wire.until_sent(2)
-    wire.stall()  # amid the state
-    await until(lambda: consumer._connection.outbox.is_busy)
+    await wire.until_sent(1)
+    await until(lambda: read.is_set() and not snapshots.get_snapshots()._tasks)
     wire.resume()
     sent = await wire.until_sent(2 + 20)
     assert [event["type"] for event in sent[2:]] == ["websocket.send"] * 20
