@@ -152,6 +152,7 @@ apps/common/tests/test_revocation.py
 apps/common/tests/test_scaffold.py
 apps/common/tests/test_security.py
 apps/common/tests/test_start.py
+apps/common/tests/test_state.py
 apps/common/tests/test_static_files.py
 apps/common/tests/test_streams.py
 apps/common/tests/test_tenants.py
@@ -194,6 +195,7 @@ apps/common/websockets/process/hub.py
 apps/common/websockets/process/metrics.py
 apps/common/websockets/process/registry.py
 apps/common/websockets/process/revocation.py
+apps/common/websockets/process/snapshots.py
 apps/common/websockets/process/task_queue.py
 apps/common/websockets/protocol.py
 apps/common/websockets/service.py
@@ -286,7 +288,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
 MAX_FILES = 152  # the aim is 125
-MAX_LINES = 12_100  # the aim is 9,000
+MAX_LINES = 12_500  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

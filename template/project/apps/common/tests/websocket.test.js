@@ -437,6 +437,100 @@ describe('the position', () => {
     });
 });
 
+describe('the state', () => {
+    const position = { epoch: 'm9a', seq: 3 };
+    const welcome = { ...position, recovered: false, state: true };
+    const rows = [1, 2, 3].map((id) => ({ type: 'order_saved', data: { id } }));
+
+    /** The query with which the page connects after this connection is cut.
+     * @param {Awaited<ReturnType<typeof connected>>} all */
+    async function askedAgain({ server, connection }) {
+        connection.cut();
+        return (await server.nextConnection()).url.search;
+    }
+
+    it('comes in parts and is one event, with the position from which the page continues', async () => {
+        const all = await connected({ pageData: '{"epoch":"k3x","seq":17}' }, welcome);
+        const { service, connection } = all;
+        const seen = vi.fn();
+        service.on('state', seen);
+        const [first, ...others] = rows;
+        for (const [messages, complete] of [
+            [[first], false],
+            [others, true],
+        ])
+            connection.send({ type: 'state', data: { ...position, messages, complete } });
+        connection.send({ type: 'order_saved', seq: 4 });
+        await nextEvent(service, 'order_saved');
+        expect(seen.mock.calls).toEqual([[rows]]);
+        expect(await askedAgain(all)).toBe('?epoch=m9a&seq=4');
+    });
+
+    it('makes no page reload that receives one', async () => {
+        const seen = vi.fn();
+        const all = await connected({ pageData: '{}' }, welcome);
+        all.service.on('resync', seen);
+        const state = nextEvent(all.service, 'state');
+        const data = { ...position, messages: rows, complete: true };
+        all.connection.send({ type: 'state', data });
+        await state;
+        await askedAgain(all);
+        await nextEvent(all.service, 'latency');
+        expect(seen).not.toHaveBeenCalled();
+    });
+
+    it('is asked for again where it did not arrive whole', async () => {
+        const all = await connected({ pageData: '{"epoch":"k3x","seq":17}' }, welcome);
+        const seen = vi.fn();
+        all.service.on('state', seen);
+        const data = { ...position, messages: rows, complete: false };
+        all.connection.send({ type: 'state', data });
+        all.connection.send({ type: 'last' });
+        await nextEvent(all.service, 'last');
+        all.connection.cut();
+        const next = await all.server.nextConnection();
+        expect(next.url.search).toBe('');
+        next.send({ type: 'state', data: { ...data, messages: [], complete: true } });
+        await nextEvent(all.service, 'state');
+        expect(seen.mock.calls).toEqual([[[]]]);
+    });
+
+    it('has no position where the group has no stream', async () => {
+        const all = await connected({}, { epoch: '', seq: 0, state: true });
+        const state = nextEvent(all.service, 'state');
+        all.connection.send({ type: 'state', data: { messages: rows, complete: true } });
+        expect(await state).toEqual([rows]);
+        expect(await askedAgain(all)).toBe('');
+    });
+
+    it('has a view, which its changes move and a reconnect gives', async () => {
+        const all = await connected({}, welcome);
+        const { service, connection } = all;
+        const handled = vi.spyOn(service, 'handleMessage');
+        const data = { ...position, view: 'k3x.17', messages: [], complete: true };
+        connection.send({ type: 'state', data });
+        connection.send({ type: 'changes', data: { view: 'k3x.18', messages: rows } });
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        expect(handled.mock.calls.slice(0, 3)).toEqual(rows.map((row) => [row]));
+        expect(await askedAgain(all)).toBe('?epoch=m9a&seq=3&view=k3x.18');
+    });
+
+    it('is not hindered by a change that cannot be handled', async () => {
+        vi.spyOn(console, 'error').mockImplementation(() => {});
+        const { service, connection } = await connected();
+        vi.spyOn(service, 'handleMessage').mockImplementationOnce(() => {
+            throw new Error('of a handler');
+        });
+        const seen = vi.fn();
+        service.on('order_saved', seen);
+        connection.send({ type: 'changes', data: { view: 'k3x.18', messages: rows } });
+        connection.send({ type: 'last' });
+        await nextEvent(service, 'last');
+        expect(seen.mock.calls).toEqual(rows.slice(1).map((row) => [row]));
+    });
+});
+
 describe("the page's user", () => {
     const pageData = JSON.stringify({ epoch: 'k3x', seq: 17, page_user: 'a-b_c' });
 
@@ -490,7 +584,8 @@ describe('frames that come', () => {
     it('are not the protocol’s own', async () => {
         const { service, connection } = await connected();
         const handled = vi.spyOn(service, 'handleMessage');
-        for (const type of ['welcome', 'pong', 'resync']) connection.send({ type, data: {} });
+        for (const type of ['welcome', 'pong', 'resync', 'state'])
+            connection.send({ type, data: { messages: [] } });
         connection.send({ type: 'status_update' });
         await nextEvent(service, 'status_update');
         expect(handled.mock.calls).toEqual([[{ type: 'status_update' }]]);
