@@ -108,8 +108,7 @@ async def test_one_row_that_goes_to_the_end_is_the_only_one_that_moves(page):
         window.moved = new MutationObserver(() => {});
         moved.observe(rows.element, { childList: true });
     """)
-    await page.evaluate("load(2, 3, 4, 1)")
-    moved = await page.evaluate("moved.takeRecords().flatMap(({ addedNodes }) => [...addedNodes].map(rows.of, rows))")
+    moved = await page.evaluate("load(2, 3, 4, 1), moved.takeRecords().flatMap(({ addedNodes }) => [...addedNodes].map(rows.of, rows))")
     assert [row["id"] for row in moved] == [1]
 
 
@@ -292,6 +291,7 @@ async def test_two_pages_end_with_the_same_rows(page):
         rows.element.after(other);
         window.other = new rows.constructor(other);
         window.both = (change) => [rows, window.other].forEach(change);
+        null;
     """)
     await page.evaluate("both((list) => list.replace([order(1), order(2)]))")
     await add(page)

@@ -34,7 +34,8 @@ export class EditForm {
         });
         // The button that opened it may be gone.
         dialog.addEventListener('close', () => {
-            if (document.activeElement === document.body) rows.focus();
+            const { activeElement, body } = document;
+            if (activeElement === body || dialog.contains(activeElement)) rows.focus();
         });
     }
 
