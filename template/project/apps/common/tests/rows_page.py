@@ -24,8 +24,7 @@ FIELDS = """
             <option value=""></option><option value="1">ann</option><option value="2">bob</option>
         </select></div>
 """
-PAGE = (
-    """{% extends "base.html" %}
+PAGE = """{% extends "base.html" %}
 {% load i18n websockets %}
 {% block head %}
     <script type="module" nonce="{{ csp_nonce }}">
@@ -53,8 +52,10 @@ PAGE = (
         rows.onClick('[data-delete]', async (row) => {
             await rows.pending(send({ id: row.id }), {}, row.id).catch(() => {});
         });
-        window.order = (id, more) => ({ id, item: `item ${id}`, quantity: id, paid: false, due: null, at: null, tags: [],
-            extra: null, customer: null, ...more });
+        window.order = (id, more) => ({
+            id, item: `item ${id}`, quantity: id, paid: false, due: null, at: null, tags: [], extra: null,
+            customer: null, ...more,
+        });
         window.load = (...ids) => rows.replace(ids.map((id) => order(id)));
         window.row = (id) => [...list.children].find((element) => rows.of(element)?.id === id);
         window.texts = () => [...list.querySelectorAll('dd[data-field=item]')].map((element) => element.textContent);
@@ -65,7 +66,10 @@ PAGE = (
         <form class="live-form" data-action="add-order" {% form_texts %}>ADD<button>Add order</button></form>
         <section class="live-panel">
             <p data-empty hidden>Nothing yet.</p>
-            <ul class="live-rows" role="list" aria-label="Orders" aria-busy="true" data-rows data-unconfirmed="Unconfirmed.">
+            <ul
+                class="live-rows" role="list" aria-label="Orders" aria-busy="true" data-rows
+                data-unconfirmed="Unconfirmed."
+            >
                 <template data-row>
                     <li>
                         <dl>
@@ -76,8 +80,12 @@ PAGE = (
                         </dl>
                         <details><summary>More</summary><pre>1\n2\n3\n4\n5\n6\n7\n8\n9</pre></details>
                         <form><input name="quantity" type="number" aria-label="Inline" data-type="number"></form>
-                        <button type="button" data-edit>Edit <span class="live-name" data-field="item"></span></button>
-                        <button type="button" data-delete>Delete <span class="live-name" data-field="item"></span></button>
+                        <button type="button" data-edit>
+                            Edit <span class="live-name" data-field="item"></span>
+                        </button>
+                        <button type="button" data-delete>
+                            Delete <span class="live-name" data-field="item"></span>
+                        </button>
                     </li>
                 </template>
             </ul>
@@ -95,7 +103,6 @@ PAGE = (
     </div>
 {% endblock %}
 """.replace("ADD<", FIELDS.replace("FORM", "add") + "<").replace("EDIT\n", FIELDS.replace("FORM", "edit") + "\n")
-)
 
 
 def rows_page(request: HttpRequest) -> HttpResponse:
