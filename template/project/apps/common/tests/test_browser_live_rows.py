@@ -36,7 +36,7 @@ async def items(page):
     return await page.evaluate("texts()")
 
 
-# What is shown
+# Rows as they are shown
 
 
 async def test_rows_are_as_the_state_has_them_and_one_change_after_another_moves_them(page):
@@ -113,7 +113,7 @@ async def test_one_row_that_goes_to_the_end_is_the_only_one_that_moves(page):
     assert [row["id"] for row in moved] == [1]
 
 
-# What a person is in the middle of
+# Focus, selection and typed text
 
 MOVES = ["load(9, 3, 1, 2)", "rows.save(order(1, { after: 3, quantity: 1 }))", "rows.save(order(1, { after: null }))"]
 
@@ -404,7 +404,7 @@ async def test_a_refused_change_is_taken_back_and_the_next_row_has_no_errors(pag
     await expect(dialog.get_by_label("Item")).to_have_value("item 2")
 
 
-async def test_fields_that_nobody_touched_follow_the_row_and_the_others_start_from_what_was_shown(page):
+async def test_untouched_fields_follow_the_row_and_the_others_start_from_what_was_shown(page):
     await page.evaluate("load(1)")
     dialog = await open_edit(page)
     await dialog.get_by_label("Item").fill("tea")
