@@ -37,13 +37,18 @@ const CONVERT = { number, boolean: json, json, datetime };
  * @throws {{ data: { fields: Errors } }} what the server throws, too, with the browser's own texts
  */
 export function readForm(form) {
-    /** @type {Record<string, unknown>} */
-    const data = {};
     /** @type {Errors | undefined} */
     let fields;
-    const controls = controlsOf(form);
-    // `problem`: the browser has no value for what it cannot read, such as half a date.
-    for (let { name, value, type, checked, dataset, validationMessage: problem } of controls) {
+    /** @type {Record<string, unknown>} */
+    const data = {};
+    for (let {
+        name,
+        value,
+        type,
+        checked,
+        dataset,
+        validationMessage: problem, // for what the browser cannot read, such as half a date, it has no value
+    } of controlsOf(form)) {
         const kind = dataset.items ?? dataset.type;
         const convert = CONVERT[kind] ?? String;
         let path = name;
@@ -103,7 +108,7 @@ export class LiveForm {
 
         /** @param {Errors} [errors] */
         const show = (errors) => {
-            alert.textContent = '';
+            alert.textContent = done.textContent = '';
             for (const [control, note, text] of Object.values(entries)) {
                 control.ariaInvalid = null;
                 note.textContent = text;
@@ -122,13 +127,14 @@ export class LiveForm {
 
         /** @type {HTMLElement | null} while the form is being sent */
         let button;
-        /** @type {boolean} */
+        /** @type {unknown} */
         let isChanged;
         form.noValidate = true; // the browser's messages are shown at the fields, too
         form.append(done, alert);
         show();
-        form.oninput = () => {
-            isChanged = true;
+        form.onreset = () => show();
+        form.oninput = (event) => {
+            isChanged = event;
         };
         form.onsubmit = async (event) => {
             event.preventDefault();
@@ -136,7 +142,6 @@ export class LiveForm {
             button = event.submitter ?? form;
             button.ariaDisabled = 'true'; // `disabled` would lose the focus
             isChanged = false;
-            done.textContent = '';
             show();
             try {
                 await send(readForm(form));
