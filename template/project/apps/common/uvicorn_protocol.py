@@ -141,6 +141,10 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def _is_within_bounds(self) -> bool:
+        if not self.handshake_complete:  # RFC 6455, 4.1: the client must wait for the response
+            self.disconnected = True
+            self.transport.abort()
+            return False
         # A token bucket, as in connection/rate_limit.py; an object for each connection would cost memory.
         now = self.loop.time()
         self._frames = min(self._frames + (now - self._counted_at) * FRAMES_PER_SECOND, FRAMES_AT_ONCE) - 1
@@ -165,7 +169,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.fail(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
+        self.close_sent = self.disconnected = True  # what the application still sends meets a client that has left
         self.transport.close()
         self._abort_soon()
 

@@ -215,11 +215,12 @@ class Client:
 
     def _follow(self, message: Message) -> None:
         """Keep the position as the page's service does."""
-        position = {name: message.get("data", {}).get(name) for name in ("epoch", "seq")}
-        is_lost = message["type"] == "resync" or (
-            message["type"] == "welcome" and message["data"]["recovered"] is False
-        )
-        if is_lost or (message["type"] == "welcome" and position["epoch"] and not self.position):
+        type_, data = message["type"], message.get("data", {})
+        position = {name: data.get(name) for name in ("epoch", "seq")}
+        is_welcome = type_ == "welcome" and not data.get("state")  # the position comes with the state
+        is_lost = type_ == "resync" or (is_welcome and data["recovered"] is False)
+        is_state = type_ == "state" and data["complete"]
+        if position["epoch"] and (is_lost or is_state or (is_welcome and not self.position)):
             self.position = position
         elif self.position and "seq" in message:
             self.position["seq"] = message["seq"]

@@ -16,6 +16,7 @@ from django.urls import path, re_path
 from config.asgi import http  # first: it sets Django up
 
 # isort: split
+from apps.common.tests import rows_page
 from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.asgi import UnknownPath, lifespan
@@ -122,7 +123,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 settings.ROOT_URLCONF = __name__
-urlpatterns: list[Any] = [path("page/", page), *urls_of_the_project]
+urlpatterns: list[Any] = [path("page/", page), *rows_page.urlpatterns, *urls_of_the_project]
 application = ProtocolTypeRouter(
     {
         "http": http,

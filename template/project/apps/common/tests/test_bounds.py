@@ -169,11 +169,12 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-async def test_a_flood_ends_and_no_other_notices(kind):
+async def test_a_flood_ends_and_no_other_notices(kind, caplog):
     async with served(PublicConsumer) as server, page(server) as other:
         await other.recv()
-        _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
         await until(lambda: len(server.server_state.connections) == 2)
         writer.write(FLOODS[kind])
         longest = 0.0
@@ -185,6 +186,26 @@ async def test_a_flood_ends_and_no_other_notices(kind):
         writer.transport.abort()
         assert longest < 0.25 * 4  # of a busy machine; about 0.05 on a quiet one
         await until(lambda: members() == 1)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_who_sends_frames_before_the_handshake_is_answered_is_dropped(caplog):
+    asked = asyncio.Event()
+
+    class HesitantConsumer(PublicConsumer):
+        async def is_allowed(self) -> bool:
+            asked.set()
+            await until(lambda: not server.server_state.connections)
+            return True
+
+    async with served(HesitantConsumer) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(HANDSHAKE)
+        await asked.wait()
+        writer.write(frame(PONG))
+        await until(lambda: not server.server_state.connections and not connections())
+        writer.transport.abort()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_slow_fragments_are_bounded_too():

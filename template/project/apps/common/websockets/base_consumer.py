@@ -1,6 +1,7 @@
 """The base of every feature's consumer: its limits, its hooks, and its methods. The parts are in connection/."""
 
 import inspect
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -11,7 +12,7 @@ from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.connection.connection import Connection
 from apps.common.websockets.connection.handlers import Handler, find_events, find_handlers
 from apps.common.websockets.messages import RESERVED_TYPES, Message
-from apps.common.websockets.protocol import Envelope
+from apps.common.websockets.protocol import Envelope, Position
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import _AnyUser  # of django-stubs: AUTH_USER_MODEL, or AnonymousUser
@@ -85,17 +86,19 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     event_methods: ClassVar[frozenset[str]] = frozenset()  # the methods that the `type` of a group_send() can reach
     keeps_contract: ClassVar[bool] = True  # handle_message() is not overridden
     filters_broadcasts: ClassVar[bool] = False  # a method on the way of a broadcast is overridden
+    has_state: ClassVar[bool] = False  # snapshot() or send_state() is overridden
     _connection: Connection
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if reserved := sorted(RESERVED_TYPES.intersection(vars(cls))):
+        if reserved := sorted(RESERVED_TYPES.intersection(vars(cls)) - {"snapshot"}):
             raise TypeError(f"{cls.__name__}.{reserved[0]} is reserved for the base class; rename it")
         _refuse_names(cls)
         _check_limits(cls)
         cls.handlers = find_handlers(cls)
         cls.event_methods = find_events(cls, BaseWebSocketConsumer)
         cls.keeps_contract = not _overrides(cls, "handle_message")
+        cls.has_state = _overrides(cls, "snapshot", "send_state")
         cls.filters_broadcasts = _overrides(cls, "broadcast_message", "send_json", "send_text")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -130,6 +133,23 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
     async def broadcast_message(self, event: dict[str, Any]) -> None:
         """Override to filter: sends a group's broadcast to this client. The event is shared: do not change it."""
         await self.send_json(event["data"])
+
+    async def snapshot(self) -> Sequence[Message]:
+        """Override to return the state of the page, as messages. It is sent to a client that connects without a
+        position, and to one whose missed broadcasts are gone, which otherwise gets a resync. Broadcasts after it was
+        read follow, and some that are part of it may: handling a message twice must change nothing."""
+        return ()
+
+    def snapshot_key(self) -> Hashable:
+        """Override to share snapshot() between users: clients of the same group and path for which this returns the
+        same see the same state, and share a call if they wait at the same time. None: all of them. By default those of
+        the same signed-in user. If it differs after a re-check, the state is sent again."""
+        return self.user.pk if self.user.is_authenticated else self
+
+    async def send_state(self, position: Position) -> None:
+        """Override to send the state otherwise than by snapshot(). Called where a state is sent; broadcasts after the
+        position follow."""
+        await self._connection.send_snapshot(position)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Methods, to call

@@ -12,7 +12,7 @@ from apps.common.websockets.fields import hold_plain_types
 
 # No feature may use these: messages of the protocol, and names that later versions need.
 PROTOCOL_TYPES = frozenset({"welcome", "ping", "pong", "resync", "error", "draining", "message"})
-RESERVED_TYPES = PROTOCOL_TYPES | {"state", "presence", "outdated", "contract", "snapshot"}
+RESERVED_TYPES = PROTOCOL_TYPES | {"state", "changes", "fragment", "presence", "outdated", "contract", "snapshot"}
 
 
 class Message(BaseModel):

@@ -4,6 +4,7 @@ A message is a JSON object {"type": …, "data": …}. A request's "ref" is repe
 its number in its group's stream.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
@@ -17,6 +18,7 @@ MAX_PING_LENGTH = 64  # characters
 # About what each of these adds in memory once it is parsed: an object, a list, a value, half of a string.
 PARSED_BYTES = {"{": 192, "[": 72, ",": 40, '"': 30}
 MAX_GROWTH = 16  # times max_bytes: 64 KiB of brackets would be several MiB of lists
+MAX_STATE_BYTES = 48 * 1024  # of one part of a state, where its messages are not larger; proxies take 64 KiB
 MAX_SEQ_DIGITS = 15  # more than any stream reaches; int() is slow for thousands of digits
 
 Ref: TypeAlias = str | int | None
@@ -124,14 +126,22 @@ def encode(content: Any) -> str:
 
 
 def welcome(
-    position: Position, recovered: bool | None, heartbeat: float, max_bytes: int, *, outdated: bool = False
+    position: Position,
+    recovered: bool | None,
+    heartbeat: float,
+    max_bytes: int,
+    *,
+    state: bool = False,
+    outdated: bool = False,
 ) -> str:
     """The first message after accept.
 
-    recovered: whether the missed broadcasts follow; None if the client gave no position. heartbeat: seconds. outdated:
-    the page was rendered with a contract that this server no longer keeps.
+    recovered: whether the missed broadcasts follow; None if the client gave no position. heartbeat: seconds. state: a
+    state follows, with its position. outdated: the page was rendered with a contract that this server no longer keeps.
     """
     data = {**position._asdict(), "recovered": recovered, "heartbeat": heartbeat, "max_bytes": max_bytes}
+    if state:
+        data["state"] = True
     if outdated:
         data["outdated"] = True
     return encode({"type": "welcome", "data": data})
@@ -140,6 +150,43 @@ def welcome(
 def resync(position: Position) -> str:
     """Broadcasts are lost: the client takes this position and reloads its state."""
     return encode({"type": "resync", "data": position._asdict()})
+
+
+def join_messages(messages: Iterable[str]) -> list[str]:
+    """The parts of a state: JSON arrays of encoded messages, each of at most MAX_STATE_BYTES or of one message."""
+    parts: list[list[str]] = [[]]
+    size = 0
+    for message in messages:
+        bytes_ = len(message.encode()) + 1
+        if parts[-1] and size + bytes_ > MAX_STATE_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(message)
+        size += bytes_
+    return [f"[{','.join(part)}]" for part in parts]
+
+
+def state(position: Position, parts: list[str], view: str = "") -> list[str]:
+    """The whole state of a page, in parts: the client replaces what it shows by the messages of all of them.
+
+    position: from which the client continues; UNKNOWN_POSITION without a stream. view: a token of what is shown, which
+    the client gives when it reconnects.
+    """
+    data: dict[str, Any] = position._asdict() if position.epoch else {}
+    if view:
+        data["view"] = view
+    head = encode(data)[1:-1]
+    head += "," if head else ""
+    return [
+        f'{{"type":"state","data":{{{head}"messages":{part},"complete":{"true" if part is parts[-1] else "false"}}}}}'
+        for part in parts
+    ]
+
+
+def changes(messages: Iterable[str], view: str = "") -> str:
+    """Encoded messages that are handled one after the other. view: as in state(), after them."""
+    head = f'"view":{encode(view)},' if view else ""
+    return f'{{"type":"changes","data":{{{head}"messages":[{",".join(messages)}]}}}}'
 
 
 def draining(within: int) -> str:
@@ -161,6 +208,11 @@ def parse_page_user(query: bytes) -> str | None:
     if b"page_user" not in query:
         return None
     return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("page_user")
+
+
+def parse_view(query: bytes) -> str:
+    """The token of what the page shows, from the same URL; empty without one."""
+    return dict(parse_qsl(query.decode("latin-1"))).get("view", "") if b"view=" in query else ""
 
 
 def parse_page_contract(query: bytes) -> PageContract | None:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
+from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from typing import Any
 
@@ -21,7 +21,8 @@ from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.page_contracts import Registered
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.registry import get_registry
-from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Envelope
+from apps.common.websockets.process.snapshots import SnapshotFailed, get_snapshots
+from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Envelope, Position
 from apps.common.websockets.service import guard, is_cancelled
 from apps.common.websockets.streams.base import StreamsUnavailable
 
@@ -116,8 +117,7 @@ class Connection:
 
     async def open(self) -> None:
         """Register the connection and call the consumer's connect()."""
-        name = type(self.consumer).__name__
-        try:
+        async with self._closing_on_error("connect"):
             if "user" not in self.scope:
                 raise RuntimeError("the scope has no user; in asgi.py, wrap the routes in SessionAuth")
             self._is_own_page = claim_page(self.scope)
@@ -130,20 +130,29 @@ class Connection:
                 raise RuntimeError("connect() ended without `await super().connect()`")
             if (group := self.consumer.group_name) and group not in self.subscriptions:
                 raise RuntimeError("group_name was set too late; set it before `await super().connect()`")
+
+    @asynccontextmanager
+    async def _closing_on_error(self, hook: str) -> AsyncIterator[None]:
+        """hook: the consumer's method that the block calls."""
+        name = type(self.consumer).__name__
+        try:
+            yield
         except (DenyConnection, StopConsumer):
             await self.close()
+        except SnapshotFailed:  # logged once for all clients
+            await self._fail(CloseCode.FAILED)
         except StreamsUnavailable as error:
             logger.error("%s: %s", name, error)
             await self._fail(CloseCode.TRY_LATER)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
-            logger.exception("%s.connect() failed", name)
+            logger.exception("%s.%s() failed", name, hook)
             await self._fail(CloseCode.FAILED)
 
     async def admit(self, subprotocol: str | None = None, headers: Any = None) -> None:
-        """Check access, accept, follow the consumer's group, and send the welcome with the missed broadcasts. The one
-        way in: raises StopConsumer, so that nothing more of connect() runs, for whom it refuses."""
+        """Check access, accept, follow the consumer's group, and send the welcome with the missed broadcasts, or the
+        state. The one way in: raises StopConsumer, so that nothing more of connect() runs, for whom it refuses."""
         if self._is_accepted:
             return
         refused = await self._refusal()
@@ -164,7 +173,10 @@ class Connection:
         if self.consumer.group_name:
             position, recovered = await self.subscriptions.follow(self.consumer.group_name, query)
         limits = (self.consumer.heartbeat_seconds, self.consumer.max_bytes)
-        self.write(protocol.welcome(position, recovered, *limits, outdated=outdated))
+        has_state = self.consumer.has_state and not recovered
+        self.write(protocol.welcome(position, recovered, *limits, state=has_state, outdated=outdated))
+        if has_state:
+            await self.consumer.send_state(position)
         self.subscriptions.release()
 
     async def _fail(self, code: CloseCode) -> None:
@@ -225,18 +237,47 @@ class Connection:
             # after a password change it has a new session, of which this connection knows nothing.
             await self.close(CloseCode.SIGNED_OUT)
             return
-        self.scope["user"] = user
-        is_allowed = None
+        is_allowed, has_changed = None, False
         with guard(f"{type(self.consumer).__name__}.is_allowed()"):
-            is_allowed = await self.consumer.is_allowed()
+            seen_by = self._state_key()
+            self.scope["user"] = user
+            is_allowed, has_changed = await self.consumer.is_allowed(), self._state_key() != seen_by
         if is_allowed is None:
             await self.close(CloseCode.FAILED)  # the client reconnects, and access is checked again
         elif not is_allowed:
             await self.close(CloseCode.NOT_ALLOWED if user.is_authenticated else CloseCode.NOT_SIGNED_IN)
+        elif has_changed:
+            self.subscriptions.send_state()
 
     async def call_handler(self, envelope: Envelope) -> None:
         """Validate a message and call the consumer's handler of its type. Raises MessageError."""
         await self._dispatcher.call_handler(envelope)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # The state of the page
+    # -----------------------------------------------------------------------------------------------------------------
+
+    async def send_state(self, position: Position) -> None:
+        """Have the consumer send its state; a failure closes the connection. Called by the subscriptions, one call at
+        a time."""
+        async with self._closing_on_error("send_state"):
+            await self.consumer.send_state(position)
+
+    async def send_snapshot(self, position: Position) -> None:
+        """Send the messages of the consumer's snapshot(). Raises SnapshotFailed."""
+        state = await get_snapshots().take(self._state_key(), self.consumer.snapshot, self.context)
+        for text in state.texts(position):
+            # However large the state is, a part waits here instead of in the outbox, where it may not fit.
+            while self.outbox.is_busy:
+                await self.outbox.flushed()
+            await self.consumer.send_text(text)
+
+    def _state_key(self) -> Hashable:
+        """What the clients that share a snapshot have in common; None for a consumer without one."""
+        consumer = self.consumer
+        if not consumer.has_state:
+            return None
+        return type(consumer), consumer.group_name, self.scope["path"], consumer.snapshot_key()
 
     # -----------------------------------------------------------------------------------------------------------------
     # To the client

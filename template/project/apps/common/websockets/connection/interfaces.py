@@ -1,12 +1,14 @@
 """The protocols (types) that the parts of a connection require of the consumer and of the connection itself."""
 
+from collections.abc import Hashable, Sequence
 from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
 from apps.common.websockets.connection.handlers import Handler
 from apps.common.websockets.connection.inbox import Inbox
 from apps.common.websockets.connection.outbox import Outbox
-from apps.common.websockets.protocol import CloseCode
+from apps.common.websockets.messages import Message
+from apps.common.websockets.protocol import CloseCode, Position
 
 
 class Consumer(Protocol):
@@ -33,6 +35,7 @@ class Consumer(Protocol):
     event_methods: ClassVar[frozenset[str]]
     keeps_contract: ClassVar[bool]
     filters_broadcasts: ClassVar[bool]
+    has_state: ClassVar[bool]
 
     async def connect(self) -> None: ...
 
@@ -41,6 +44,12 @@ class Consumer(Protocol):
     async def disconnect(self, code: int) -> None: ...
 
     async def handle_message(self, data: dict[str, Any]) -> None: ...
+
+    async def snapshot(self) -> Sequence[Message]: ...
+
+    def snapshot_key(self) -> Hashable: ...
+
+    async def send_state(self, position: Position) -> None: ...
 
     async def send_text(self, text: str) -> None: ...
 
@@ -56,6 +65,8 @@ class Link(Protocol):
     last_message_at: float
 
     async def open(self) -> None: ...
+
+    async def send_state(self, position: Position) -> None: ...
 
     def write(self, text: str) -> None: ...
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from apps.common.websockets.connection.interfaces import Link
 from apps.common.websockets.messages import MessageError
-from apps.common.websockets.process.events import Event, NumberedEvent
+from apps.common.websockets.process.events import Event, NumberedEvent, Resync, StateRequest
 from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.task_queue import TaskQueue
@@ -122,6 +122,10 @@ class Subscriptions:
         for group, event in held or ():
             self.deliver(group, event)
 
+    def send_state(self) -> None:
+        """Have the connection send its state, after the events so far."""
+        self.deliver("", StateRequest())
+
     def deliver(self, group: str, event: Event) -> None:
         """Take an event of a group, without waiting. Called by the hub."""
         if self._held is not None:
@@ -141,6 +145,9 @@ class Subscriptions:
             self._send(event)
 
     def _send(self, event: Event) -> None:
+        if event.kind == Resync.kind and self._connection.consumer.has_state:
+            self._enqueue(Resync(self._position))  # further events wait until the state is sent
+            return
         is_unfiltered = event.is_resync or (event.is_broadcast and not self._filters)
         if is_unfiltered and (self._events is None or self._events.is_idle):
             self._outbox.write(event.message)
@@ -148,6 +155,9 @@ class Subscriptions:
         if event.kind not in self._connection.consumer.event_methods and not event.is_resync:
             _refuse(type(self._connection.consumer).__name__, event.kind)
             return
+        self._enqueue(event)
+
+    def _enqueue(self, event: Event) -> None:
         if self._events is None:
             self._events = TaskQueue(self._handle, MAX_EVENTS, MAX_EVENT_BYTES, self._connection.context)
         if not self._events.put(event, len(event.text) if event.is_broadcast else 0):
@@ -155,7 +165,10 @@ class Subscriptions:
 
     async def _handle(self, event: Event) -> None:
         consumer = self._connection.consumer
-        if event.is_resync:
+        if event.is_resync and event.position and consumer.has_state:
+            await self._connection.send_state(event.position)
+            return
+        if event.is_resync or (event.is_broadcast and not self._filters):
             await consumer.send_text(event.text)
             return
         with guard(f"{type(consumer).__name__}.{event.kind}()"):

@@ -78,3 +78,13 @@ class Resync(Event):
     def __init__(self, position: Position) -> None:
         self.position = position
         self.text = protocol.resync(position)
+
+
+class StateRequest(Event):
+    """For one connection: the state that its page shows is no longer the one that its user sees."""
+
+    kind = Resync.kind
+    is_broadcast = False
+
+    def __init__(self) -> None:
+        """It has no content: a connection whose consumer has a state sends it."""

@@ -12,6 +12,7 @@ MEANINGS = {
     "replays_refused": "connections whose missed broadcasts could not be replayed",
     "gaps_recovered": "gaps in a group's broadcasts that were recovered from its stream",
     "resyncs": "groups whose clients got a resync, because broadcasts were lost",
+    "snapshots": "calls of a consumer's snapshot(), which the clients that wait for the same state share",
     "slow_closes": "connections that were closed because the client was too slow",
     "failed_broadcasts": "broadcasts that failed because the stream store was unavailable",
     "refused_connections": "connections that were refused: not allowed, or too many",

@@ -26,7 +26,7 @@ class TaskQueue(Generic[T]):
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._context = context
-        self._items: deque[tuple[T, int]] | None = None  # made at the first item
+        self._items: deque[tuple[T, int]] | None = None  # while there are any
         self._task: asyncio.Task[None] | None = None
         self.waiting_bytes = 0
 
@@ -70,3 +70,4 @@ class TaskQueue(Generic[T]):
                     await asyncio.sleep(0)
         finally:
             self._task = None
+            self._items = items or None  # an empty deque has 600 bytes

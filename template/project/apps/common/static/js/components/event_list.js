@@ -29,6 +29,33 @@ export function format(value, type = '', language) {
     return FORMATS[type]?.(`${value}`, language) ?? `${value}`;
 }
 
+/**
+ * Show values in an element: each in its `[data-field]`. What is shown already stays as it is, selected text too.
+ * @param {Element} element
+ * @param {Record<string, any>} data
+ */
+export function fill(element, data) {
+    for (const field of element.querySelectorAll('[data-field]')) show(field, data);
+}
+
+/** @param {any} field @param {Record<string, any>} data */
+function show(field, data) {
+    const { type, field: name } = field.dataset;
+    const value =
+        type === 'related' ? data[name] && (data[name].label || data[name].key) : data[name];
+    // A text of the page's own for true, false and the values of an enum: data-text-true="yes".
+    const text =
+        field.getAttribute(`data-text-${value}`) ??
+        format(value, type, document.documentElement.lang || undefined);
+    let target = field;
+    if (type === 'datetime' && typeof value === 'string') {
+        target = field.querySelector('time') ?? document.createElement('time');
+        target.dateTime = value;
+        if (!target.isConnected) field.replaceChildren(target);
+    }
+    if (target.textContent !== text) target.textContent = text;
+}
+
 /** Lists events, the newest first: each as the page's `<template data-event="name">` has it. */
 export class EventList {
     /** @type {Element[]} the oldest first */
@@ -51,23 +78,10 @@ export class EventList {
             template?.content.firstElementChild?.cloneNode(true)
         );
         if (!entry) throw new Error(`The page has no <template data-event="${name}">.`);
-        for (const field of entry.querySelectorAll('[data-field]')) this.#fill(field, data);
+        fill(entry, data);
         this.element.prepend(entry);
         if (this.#entries.push(entry) > MAX_ENTRIES) this.#entries.shift()?.remove();
         const empty = this.element.parentElement?.querySelector('[data-empty]');
         /** @type {HTMLElement | null | undefined} */ (empty)?.toggleAttribute('hidden', true);
-    }
-
-    /** @param {any} field @param {Record<string, any>} data */
-    #fill(field, data) {
-        const value = data[field.dataset.field];
-        const { type } = field.dataset;
-        // A text of the page's own for true, false and the values of an enum: data-text-true="yes".
-        const text = field.getAttribute(`data-text-${value}`);
-        const isTime = type === 'datetime' && typeof value === 'string';
-        const target = isTime ? field.appendChild(document.createElement('time')) : field;
-        if (isTime) target.dateTime = value;
-        target.textContent =
-            text ?? format(value, type, document.documentElement.lang || undefined);
     }
 }

@@ -103,7 +103,7 @@ export class LiveForm {
 
         /** @param {Errors} [errors] */
         const show = (errors) => {
-            alert.textContent = '';
+            alert.textContent = done.textContent = '';
             for (const [control, note, text] of Object.values(entries)) {
                 control.ariaInvalid = null;
                 note.textContent = text;
@@ -127,6 +127,7 @@ export class LiveForm {
         form.noValidate = true; // the browser's messages are shown at the fields, too
         form.append(done, alert);
         show();
+        form.onreset = () => show();
         form.oninput = () => {
             isChanged = true;
         };
@@ -136,7 +137,6 @@ export class LiveForm {
             button = event.submitter ?? form;
             button.ariaDisabled = 'true'; // `disabled` would lose the focus
             isChanged = false;
-            done.textContent = '';
             show();
             try {
                 await send(readForm(form));

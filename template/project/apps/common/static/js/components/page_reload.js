@@ -26,17 +26,17 @@ export function mayReload(contract) {
 
 /**
  * Whether the page has a field that differs from what was rendered.
- * @param {Document | ShadowRoot} [root]
+ * @param {Document | ShadowRoot | Element} [root] the part of the page
  * @returns {boolean}
  */
-function hasInput(root = document) {
+export function hasInput(root = document) {
     const fields = root.querySelectorAll('input, textarea, select, [contenteditable]');
     const roots = [...root.querySelectorAll('*')].map(({ shadowRoot }) => shadowRoot);
     return [...fields].some(isDirty) || roots.some((inner) => inner && hasInput(inner));
 }
 
-/** @param {any} field */
-function isDirty(field) {
+/** Whether it differs from what was rendered. @param {any} field */
+export function isDirty(field) {
     if (field.isContentEditable) return field.textContent.trim() !== '';
     if (field.options) {
         const options = [...field.options];
@@ -44,7 +44,9 @@ function isDirty(field) {
         if (!hasDefault) return field.selectedIndex > 0; // a browser selects the first
         return options.some((option) => option.selected !== option.defaultSelected);
     }
+    if (field.type === 'checkbox' || field.type === 'radio')
+        return field.checked !== field.defaultChecked;
     // These have a value of their own where none was rendered.
     if (['color', 'hidden', 'range'].includes(field.type)) return false;
-    return field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+    return field.value !== field.defaultValue;
 }

@@ -50,6 +50,8 @@ export class BaseWebSocketService extends Events {
     #waiters = [];
     #position;
     #page;
+    /** @type {Message[]} of the state that arrives in parts */
+    #state = [];
     /** @type {number | undefined} when it was first closed with `RESTART` since the last `welcome` */
     #refusedAt;
 
@@ -254,19 +256,24 @@ export class BaseWebSocketService extends Events {
         else if (type === 'welcome') this.#welcome(data);
         else if (type === 'pong') this.#heartbeat.pong();
         else if (type === 'resync') this.#resync(data);
+        else if (type === 'state') this.#receiveState(data);
+        else if (type === 'changes') this.#receiveChanges(data);
         else if (type === 'draining') this.#drain(data.within);
         else this.handleMessage(frame);
     }
 
     /** @param {any} data */
-    #welcome({ epoch, seq, recovered, heartbeat, max_bytes: maxBytes, outdated }) {
+    #welcome({ epoch, seq, recovered, heartbeat, max_bytes: maxBytes, state, outdated }) {
         this.#refusedAt = undefined;
+        this.#state = [];
         if (maxBytes) this.#options.maxBytes = maxBytes;
         if (heartbeat) this.#heartbeat.start(heartbeat * 1_000);
         this.#heartbeat.probe();
         // A page without a position was rendered while the stream store was unavailable.
         const isUnknown = epoch && this.#options.pageData && !this.#position;
-        if (recovered === false || isUnknown) this.#resync({ epoch, seq });
+        // With a state, the position comes after it.
+        if (state) this.#position = undefined;
+        else if (recovered === false || isUnknown) this.#resync({ epoch, seq });
         // A known position stays: the missed broadcasts follow this message.
         else if (epoch) this.#position ??= { epoch, seq };
         if (outdated) this.emit('outdated', this.#page.contract);
@@ -276,6 +283,21 @@ export class BaseWebSocketService extends Events {
     #resync(position) {
         this.#position = { ...position };
         this.emit('resync', position);
+    }
+
+    /** @param {any} data a part; the last one is complete */
+    #receiveState({ epoch, seq, view, messages, complete }) {
+        this.#state.push(...messages);
+        if (!complete) return;
+        if (epoch) this.#position = { epoch, seq };
+        this.#page.view = view;
+        this.emit('state', this.#state.splice(0));
+    }
+
+    /** @param {any} data */
+    #receiveChanges({ view, messages }) {
+        this.#page.view = view;
+        for (const message of messages) guard(() => this.handleMessage(message));
     }
 
     /** Reconnect at a random moment, after pending requests. @param {number} within seconds */

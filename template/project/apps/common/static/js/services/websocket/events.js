@@ -5,6 +5,7 @@
  * @property {[status: Status, details: Details]} connectionStatus
  * @property {[error: import('./protocol.js').SocketError]} error
  * @property {[position: import('./protocol.js').Position]} resync reload the state
+ * @property {[messages: { type: string, data: any }[]]} state the whole of it, to replace what the page shows
  * @property {[milliseconds: number]} latency from ping to pong
  * @property {[contract?: string]} outdated the page's contract, which the server no longer keeps: reload the page
  */

@@ -22,7 +22,8 @@ export function isFinal(code) {
 /**
  * Other members than these are left for later versions.
  * @param {string} [text] what the view's page_data() returned; empty for none
- * @returns {{ position?: Position, page_user?: string, contract?: string }} without what the server lacked
+ * @returns {{ position?: Position, page_user?: string, contract?: string, view?: string }} without
+ *     what the server lacked
  */
 export function parsePageData(text) {
     try {
@@ -36,7 +37,7 @@ export function parsePageData(text) {
 
 /**
  * @param {string} endpoint a path below the site's prefix, which the import map names; or an address
- * @param {object} [query] the position to continue from, the page's user and contract
+ * @param {object} [query] the position to continue from, the page's user, contract and view
  */
 export function socketURL(endpoint, query) {
     const element = globalThis.document?.querySelector('[data-prefix]');
