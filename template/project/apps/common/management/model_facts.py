@@ -17,7 +17,6 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from apps.common.live.queryset import LiveQuerySet
 from apps.common.management.scaffold import PROJECT
 from apps.common.websockets.messages import Message
 
@@ -100,6 +99,8 @@ def _existing(label: str) -> Found:
 
 
 def _manager_fix(model: type[models.Model]) -> str:
+    from apps.common.live.queryset import LiveQuerySet  # a project may have removed it
+
     if issubclass(getattr(model._default_manager, "_queryset_class", object), LiveQuerySet):
         return ""
     line = "objects = LiveQuerySet.as_manager()"
