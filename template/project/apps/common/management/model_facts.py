@@ -71,7 +71,8 @@ def read_facts(answer: str, feature: str) -> Found:
         return _existing(first)
     found = Found()
     targets = [target for word in words for target in re.findall(r"^\w+:fk:([\w.]+)", word)]
-    related = [target for target in targets if target != f"{feature}.{first}" and re.fullmatch(r"user|\w+\.\w+", target)]
+    others = [target for target in targets if target != f"{feature}.{first}"]
+    related = [target for target in others if re.fullmatch(r"user|\w+\.\w+", target)]
     found.facts["related"] = {target: facts for target in related if (facts := _related(target, found))}
     return found
 
@@ -200,7 +201,8 @@ def _typed(column: Column) -> Facts:
 def _choices(column: Column) -> Facts:
     """Its values with their labels, if all of them are words. Other choices are those of a text."""
     pairs = [(value, str(label)) for value, label in column.flatchoices if value not in (None, "")]
-    if not 0 < len(pairs) <= MAX_CHOICES or not all(re.fullmatch(r"[\w-]+", str(value), re.ASCII) for value, _ in pairs):
+    are_words = all(re.fullmatch(r"[\w-]+", str(value), re.ASCII) for value, _ in pairs)
+    if not are_words or not 0 < len(pairs) <= MAX_CHOICES:
         return {}
     labels = {value: label for value, label in pairs if re.fullmatch(r"""[^"'{}%<>\\\n]+""", label)}
     return {"type": "enum", "values": [value for value, _ in pairs], "labels": labels}
@@ -210,8 +212,9 @@ def _bounds(column: Column) -> Facts:
     """Both bounds as text, or none. Those of 32 bits are what every integer has."""
     limits: dict[type, list[Any]] = {MinValueValidator: [], MaxValueValidator: []}
     for validator in column.validators:
+        limit = getattr(validator, "limit_value", None)  # it may be a function
         for kind, found in limits.items():
-            if isinstance(validator, kind) and isinstance(limit := getattr(validator, "limit_value", None), int | float):
+            if isinstance(validator, kind) and isinstance(limit, int | float):
                 found.append(limit)
     if not all(limits.values()):
         return {}
@@ -232,8 +235,10 @@ def _related(target: str, found: Found) -> Facts | None:
 
 
 def _ordering(model: type[models.Model]) -> list[str]:
+    """Its names; empty if one is an expression, or random."""
     ordering = list(model._meta.ordering or [])
-    return [each for each in ordering if isinstance(each, str)] if all(isinstance(each, str) for each in ordering) else []
+    names = [each for each in ordering if isinstance(each, str) and each != "?"]
+    return names if len(names) == len(ordering) else []
 
 
 def _is_own(model: type[models.Model]) -> bool:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("name", nargs="?", help="in snake_case, such as orders or live_chat")
         parser.add_argument("--access", help="who may connect: authenticated (if left out), public or staff")
         parser.add_argument("--model", help=f"a live list of a new model, {MODEL}, or of one that is there, shop.Order")
-        parser.add_argument("--per", help="to whom a message goes: id (/orders/42/), site (if left out with a model) or user")
+        parser.add_argument("--per", help="to whom a message goes: id (/orders/42/), site (the default with a model) or user")
         parser.add_argument("--action", action="append", help=f"what a page can ask for: {ACTION}; may be repeated")
         parser.add_argument("--event", action="append", help=f"what else the server sends: {EVENT}; may be repeated")
         parser.add_argument("--dry-run", action="store_true", help="list the files, and write nothing")
@@ -89,7 +89,7 @@ Start reading in apps/{name}/consumers.py."""
 def make_migration(feature: str) -> list[Path]:
     """Makes the first migration, in a process that has the new app. Returns its path; the feature stays if it fails."""
     command = [sys.executable, "manage.py", "makemigrations", feature]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["without a message"]
         run = f"{'uv run' if is_generated() else 'python'} manage.py makemigrations {feature}"
