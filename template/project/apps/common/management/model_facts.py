@@ -29,6 +29,7 @@ SAFE = 2**53 - 1
 INTEGERS_OF_32_BITS = (-(2**31), 2**31 - 1)
 # Of a message of a live model, or of a browser's form.
 TAKEN = frozenset({"after", "opened", "id", "append", "constructor", "dataset", "elements", "reset", "then"})
+SECRET = re.compile("password|passwd|secret|token|api_key|session_data")
 NAMES = ("name", "title", "label", "code", "slug", "email")
 # A subclass comes before its base.
 TYPES: list[tuple[type[Column], str]] = [
@@ -104,6 +105,8 @@ def _manager_fix(model: type[models.Model]) -> str:
 
     if issubclass(getattr(model._default_manager, "_queryset_class", object), LiveQuerySet):
         return ""
+    if not _is_own(model):
+        return f"What update() and bulk_create() of {model._meta.label} change does not reach the pages by itself."
     line = "objects = LiveQuerySet.as_manager()"
     return f"""For update() and bulk_create() to reach the pages, add to {model.__name__} in {model.__module__}:
 
@@ -167,6 +170,8 @@ def _column(column: Column) -> tuple[Facts, str]:
     """The facts of a column, and the reason why it cannot travel."""
     if column.name in TAKEN or hasattr(Message, column.name):
         return {}, "a message uses this name itself"
+    if SECRET.search(column.name):
+        return {}, "it looks secret"
     is_generated = bool(getattr(column, "generated", False))
     typed: Any = column.output_field if is_generated else column  # type: ignore[attr-defined]
     facts = _foreign_key(typed) if isinstance(typed, models.ForeignKey) else _typed(typed)
