@@ -83,7 +83,7 @@ FEATURES: dict[str, dict[str, str]] = {
     "all_types": {"model": "Thing " + " ".join(f"f{number}:{type_}" for number, type_ in enumerate(TYPES))},
     "optional": {"model": "Thing " + " ".join(f"f{number}:{type_}:optional" for number, type_ in enumerate(TYPES))},
     "numbers": {"model": "Number value:int parent:fk:numbers.Number:optional"},
-    "more": {"model": "Line text:str", "actions": "ping text:str event=pinged, close_shop", "events": "noted"},
+    "more": {"model": "Line text:str", "actions": "knock text:str event=pinged, close_shop", "events": "noted"},
     "b" * 40: {"model": "B" + "b" * 29 + " " + "c" * 40 + ":str " + "d" * 40 + ":fk:boards.Board"},
     "c" * 40: {"model": "B" + "b" * 29 + " " + "c" * 40 + ":str " + "d" * 40 + ":fk:boards.Board", "per": "id"},
 }
@@ -192,7 +192,7 @@ def test_every_feature_passes_its_tests_of_the_service(project: Path, tools: Too
 
 def test_errors_of_django_and_of_the_grammar_are_named_at_once(plain: Path, tmp_path: Path, tools: Tools) -> None:
     project = Path(shutil.copytree(plain, tmp_path / "project"))
-    python = tools.home / ".venv/bin/python"
+    python = str(tools.home / ".venv/bin/python")
     before = snapshot(project)
     command = [python, "-B", "manage.py", "startfeature", "cards", "--model"]
     printed = run(project, *command, "Card board:fk:boards.Board title:strr", succeed=False)
