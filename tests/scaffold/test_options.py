@@ -267,6 +267,7 @@ def rendered_paths(project: Path) -> list[str]:
     bodies = [
         source.split("/", 1)[1].replace("{{ _copier_conf.answers_file }}", ".copier-answers.yml") for source in sources
     ]
+    bodies = [re.sub(r"\{%.*?%\}", "", body) for body in bodies]  # {% if model %}live.py{% endif %}
     patterns = [re.escape(body).replace(re.escape("{{ feature }}"), r"(\w+)") for body in bodies]
     return [path for path in paths(project) if any(re.fullmatch(pattern, path) for pattern in patterns)]
 

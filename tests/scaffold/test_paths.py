@@ -53,6 +53,7 @@ apps/common/management/commands/drain.py
 apps/common/management/commands/runserver.py
 apps/common/management/commands/startapp.py
 apps/common/management/commands/startfeature.py
+apps/common/management/model_facts.py
 apps/common/management/scaffold.py
 apps/common/redis_url.py
 apps/common/server.py
@@ -254,6 +255,18 @@ apps/orders/urls.py
 apps/orders/views.py
 """
 
+# What a new model adds; startfeature makes its first migration, too.
+MODEL = """
+apps/orders/admin.py
+apps/orders/live.py
+apps/orders/migrations/__init__.py
+apps/orders/models.py
+"""
+MODEL_FIELDS = "item:str:200 quantity:int price:decimal:10:2 status:enum:new:paid customer:fk:user:optional"
+MAX_FILES_WITH_A_MODEL = 21
+MAX_LINES_WITH_A_MODEL = 850
+MIGRATION_LINES = 50
+
 OPTIONS = {
     "github": [".github/workflows/test.yml"],
     "docker": [".dockerignore", "Dockerfile", "compose.yaml"],
@@ -281,6 +294,16 @@ def test_a_feature_is_one_folder(template: Template, plain: Path, tmp_path: Path
     before = paths(project)
     template.feature("orders", project, access=access)
     assert differences(paths(project), before + FEATURE.split()) == []
+
+
+def test_a_feature_with_a_model_is_one_small_folder(template: Template, plain: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
+    before = paths(project)
+    feature = template.feature("orders", project, model=f"Order {MODEL_FIELDS}")
+    assert differences(paths(project), before + FEATURE.split() + MODEL.split()) == []
+    assert len(paths(feature)) < MAX_FILES_WITH_A_MODEL
+    lines = sum(len((feature / path).read_text(encoding="utf-8").splitlines()) for path in paths(feature))
+    assert 500 < lines < MAX_LINES_WITH_A_MODEL - MIGRATION_LINES
 
 
 def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_path: Path) -> None:

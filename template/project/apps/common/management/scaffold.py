@@ -5,12 +5,13 @@ Copier is in the dev group, and takes a second to import; so it is imported wher
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from django.apps import apps
 from django.core.management.base import CommandError
@@ -51,8 +52,12 @@ def recorded_template(project: Path) -> Template:
     )
 
 
-def add_feature(answers: dict[str, str], *, ask: bool = False, dry_run: bool = False) -> list[Path]:
+def add_feature(
+    answers: dict[str, Any], *, ask: bool = False, dry_run: bool = False, errors: Sequence[str] = ()
+) -> list[Path]:
     """Makes a feature, asking for the answers that are missing if `ask`. Returns the paths of its files.
+
+    errors: what is known to be wrong with the answers already.
 
     Raises CommandError with one line for each error; then nothing was written.
     """
@@ -64,7 +69,9 @@ def add_feature(answers: dict[str, str], *, ask: bool = False, dry_run: bool = F
         before = _files(folder)
         refusals = _render(template, folder, answers, ask=ask)
         made = [path.relative_to(folder) for path in sorted(_files(folder) - before)]
-        errors = [refusal.reason for refusal in refusals]
+        # Of a model that Django does not have, the template has nothing to add.
+        unknown = "model" if errors and not answers.get("model_facts") else None
+        errors = [*errors, *(refusal.reason for refusal in refusals if refusal.question != unknown)]
         if "feature" not in {refusal.question for refusal in refusals}:
             errors += app_errors(made[0].parts[1] if made else answers.get("feature", ""))
         if errors:
@@ -108,7 +115,7 @@ def _files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-def _render(template: Template, folder: Path, answers: dict[str, str], *, ask: bool) -> "list[Refusal]":
+def _render(template: Template, folder: Path, answers: dict[str, Any], *, ask: bool) -> "list[Refusal]":
     """Renders the feature, or returns why the answers are refused. The rules are the template's."""
     import copier
     from copier.errors import CopierError
@@ -165,7 +172,8 @@ class Refusal:
 
     def replacement(self, number: int) -> str:
         """An answer that is accepted. A refusal names all errors of its answer."""
-        return {"access": "authenticated", "per": "id"}.get(self.question, f"other_n{number}")
+        model = "Other name:str parent:fk:other.Other"
+        return {"access": "authenticated", "per": "id", "model": model}.get(self.question, f"other_n{number}")
 
 
 def app_errors(name: str) -> list[str]:

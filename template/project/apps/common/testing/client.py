@@ -209,7 +209,8 @@ class Client:
             self._close = event
             return
         message: Message = json.loads(event.get("text") or event["bytes"])
-        self.messages.append(message)
+        # As in a page, the messages of one frame are handled one after the other.
+        self.messages += message["data"]["messages"] if message["type"] == "changes" else [message]
         self.received.append(message)
         self._follow(message)
 

@@ -1,11 +1,13 @@
-"""Users for tests, of whichever user model the project has."""
+"""Users and other rows for tests, of whichever models the project has."""
 
 import datetime
 import uuid
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -14,6 +16,8 @@ from django.utils import timezone
 
 FIX = 'Override the fixture make_user in conftest.py; docs/websockets.md, "Testing", has an example.'
 MAX_DEPTH = 5  # of related objects that require others
+
+_numbers = count(1)
 
 
 def make_user(name: str, *, is_staff: bool = False, **values: Any) -> AbstractBaseUser:
@@ -50,6 +54,12 @@ def _is_required(field: "models.Field[Any, Any]") -> bool:
     if field.null or field.has_default() or field.db_default is not models.NOT_PROVIDED:
         return False
     return not (field.blank and field.empty_strings_allowed)
+
+
+def make_row(model: str | type[models.Model], **values: Any) -> Any:
+    """A saved row of a model, which may be its label: "boards.Board". What else it requires is made up."""
+    model = apps.get_model(model) if isinstance(model, str) else model
+    return _saved(_unsaved(model, f"row{next(_numbers)}", values, set()))
 
 
 def _staff_values(model: type[models.Model]) -> dict[str, Any]:
