@@ -92,9 +92,20 @@ def _checked(group: str, message: Message, strict: bool) -> str:
     return message.encode()
 
 
+def warn_if_unserved() -> None:
+    """Log, once, that what this process broadcasts reaches no client."""
+    if not settings.REDIS_URL and not is_serving():
+        _warn_once()
+
+
 @cache
 def _warn_once() -> None:
     logger.warning(UNSERVED)
+
+
+def publish(group: str, body: str) -> None:
+    """Broadcast an encoded message now, from any thread; a failure is logged."""
+    _broadcast(group, body, strict=False)
 
 
 def _after_commit(function: Callable[[], object], name: str, using: str | None = None, robust: bool = True) -> None:

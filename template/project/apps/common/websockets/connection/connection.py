@@ -1,6 +1,7 @@
 """The life of one connection: it opens, is re-checked, and ends exactly once."""
 
 import asyncio
+import inspect
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
@@ -239,9 +240,9 @@ class Connection:
             return
         is_allowed, has_changed = None, False
         with guard(f"{type(self.consumer).__name__}.is_allowed()"):
-            seen_by = self._state_key()
+            seen_by = await self._state_key()
             self.scope["user"] = user
-            is_allowed, has_changed = await self.consumer.is_allowed(), self._state_key() != seen_by
+            is_allowed, has_changed = await self.consumer.is_allowed(), await self._state_key() != seen_by
         if is_allowed is None:
             await self.close(CloseCode.FAILED)  # the client reconnects, and access is checked again
         elif not is_allowed:
@@ -265,19 +266,22 @@ class Connection:
 
     async def send_snapshot(self, position: Position) -> None:
         """Send the messages of the consumer's snapshot(). Raises SnapshotFailed."""
-        state = await get_snapshots().take(self._state_key(), self.consumer.snapshot, self.context)
+        state = await get_snapshots().take(await self._state_key(), self.consumer.snapshot, self.context)
         for text in state.texts(position):
             # However large the state is, a part waits here instead of in the outbox, where it may not fit.
             while self.outbox.is_busy:
                 await self.outbox.flushed()
             await self.consumer.send_text(text)
 
-    def _state_key(self) -> Hashable:
+    async def _state_key(self) -> Hashable:
         """The key of the clients with which this one shares a snapshot; None for a consumer without one."""
         consumer = self.consumer
         if not consumer.has_state:
             return None
-        return type(consumer), consumer.group_name, self.scope["path"], consumer.snapshot_key()
+        key = consumer.snapshot_key()
+        if inspect.isawaitable(key):  # an `async def`, for a key that is in the database
+            key = await key
+        return type(consumer), consumer.group_name, self.scope["path"], key
 
     # -----------------------------------------------------------------------------------------------------------------
     # To the client

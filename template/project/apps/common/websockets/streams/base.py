@@ -13,6 +13,8 @@ ASKED_SECONDS = 5 * 60  # of a stream without broadcasts: there may be one for e
 MAX_ASKED = 10_000  # of these streams
 MAX_MEMORY_BYTES = 64 * 1024 * 1024  # of all streams in memory
 MAX_REPLAY_BYTES = 256 * 1024  # beyond this size a reload is cheaper
+MARK_SECONDS = 5.0  # from a mark until its change counts as lost
+MARKED_SECONDS = 60  # for which a mark is kept
 
 Command = dict[str, str]  # for the registries of all processes; see process/registry.py
 
@@ -46,6 +48,19 @@ class Streams(Protocol):
 
     async def atop(self, group: str) -> Position:
         """As top(), for async code."""
+
+    def mark(self, group: str, id: str) -> bool:
+        """Before a change is committed: note that its broadcast will follow, in case this process ends in between.
+
+        The group's subscribers then reload, as after a loss. Returns whether anybody follows the group; if not, nothing
+        need follow. One round trip. Raises StreamsUnavailable.
+        """
+
+    def unmark(self, group: str, ids: list[str]) -> None:
+        """After the broadcast. Never raises: what stays marked only causes a reload."""
+
+    def is_followed(self, group: str) -> bool:
+        """Whether anybody follows the group."""
 
     async def since(self, group: str, position: Position) -> list[Broadcast] | None:
         """The broadcasts after a position; None if any of them is gone, or if they are too large for a replay."""

@@ -58,6 +58,17 @@ class MemoryStreams:
     async def atop(self, group: str) -> Position:
         return self.top(group)
 
+    def mark(self, group: str, id: str) -> bool:
+        """As is_followed(): if this process ends, so do its clients' connections."""
+        return self.is_followed(group)
+
+    def unmark(self, group: str, ids: list[str]) -> None:
+        """No effect, as mark()."""
+
+    def is_followed(self, group: str) -> bool:
+        stream = self._streams.get(group)
+        return stream is not None and bool(stream.subscribers)
+
     async def since(self, group: str, position: Position) -> list[Broadcast] | None:
         with self._lock:
             now = time.monotonic()

@@ -87,6 +87,23 @@ class RedisStreams:
     async def atop(self, group: str) -> Position:
         return _position(await self._in_loop().run("top", self._asked(group, 2 * LOOP_TIMEOUT)))
 
+    def mark(self, group: str, id: str) -> bool:
+        keys = [self._names.state(group), self._names.marks(group)]
+        try:
+            return bool(self._scripts["mark"](keys, [id, base.MARKED_SECONDS]))
+        except (RedisError, OSError) as error:
+            raise StreamsUnavailable(str(error)) from error
+
+    def unmark(self, group: str, ids: list[str]) -> None:
+        with suppress(RedisError, OSError):
+            self._sync.zrem(self._names.marks(group), *ids)
+
+    def is_followed(self, group: str) -> bool:
+        try:
+            return bool(self._sync.exists(self._names.state(group)))
+        except (RedisError, OSError) as error:
+            raise StreamsUnavailable(str(error)) from error
+
     async def since(self, group: str, position: Position) -> list[Broadcast] | None:
         call = self._asked(group, 2 * LOOP_TIMEOUT, position.epoch, position.seq)
         epoch, seq, entries = await self._in_loop().run("since", call)
@@ -162,7 +179,7 @@ class RedisStreams:
         return of_running_loop(self._connect)
 
     def _connect(self) -> "_LoopConnections":
-        return _LoopConnections(self._url, self._names, self._arenew)
+        return _LoopConnections(self._url, self._names, self._arenew, self._end_marks)
 
     def _run(self, name: str, call: Call) -> Any:
         while True:
@@ -206,6 +223,11 @@ class RedisStreams:
             call.keys.append(self._names.drain(command["host"]))
         self._run("command", call)
 
+    async def _end_marks(self, group: str) -> None:
+        call = self._asked(group, 2 * LOOP_TIMEOUT, int(base.MARK_SECONDS * 1000))
+        call.keys.append(self._names.marks(group))
+        await self._in_loop().run("overdue", call)
+
     async def _arenew(self, group: str, epoch: str) -> None:
         await self._in_loop().run("renew", self._asked(group, 2 * LOOP_TIMEOUT, epoch))
 
@@ -213,14 +235,20 @@ class RedisStreams:
 class _LoopConnections:
     """The connections of one event loop: a pool for scripts, and one for the subscriptions."""
 
-    def __init__(self, url: str, names: Names, renew: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        names: Names,
+        renew: Callable[[str, str], Awaitable[None]],
+        end_marks: Callable[[str], Awaitable[None]],
+    ) -> None:
         options = {**OPTIONS, "socket_timeout": LOOP_TIMEOUT, "timeout": LOOP_TIMEOUT}
         self._pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=MAX_LOOP_CONNECTIONS, **options)
         self._replaced_at = time.monotonic()
         self.client = redis.asyncio.Redis.from_pool(self._pool)
         self.scripts = {name: self.client.register_script(text) for name, text in SCRIPTS.items()}
         self.listener = Listener(self.client)
-        self.lag_check = LagCheck(self.client, names, self.replace, self.listener.renew, renew)
+        self.lag_check = LagCheck(self.client, names, self.replace, self.listener.renew, renew, end_marks)
 
     async def run(self, name: str, call: Call) -> Any:
         while True:

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 # A loss is found after at most 1.2 times the first and twice the second, so within 10 s with the reconnection.
 CHECK_SECONDS = 3.0
 ARRIVAL_SECONDS = 2.0  # in which what the server has published reaches the subscriber
+MARKED_GROUPS = "live."  # with which the names of groups begin that have marks
 GROUPS_AT_ONCE = 500  # in one round trip, before other tasks run
 
 
@@ -38,6 +39,7 @@ class LagCheck:
     replace: closes idle connections, and after an error that says so also the subscriptions'.
     on_loss: called when a broadcast is missing.
     renew: makes the clients of a group reload, if its epoch is the given one.
+    end_marks: makes them reload if a writer has left a mark (Streams.mark) for too long.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class LagCheck:
         replace: Callable[[Exception | None], Awaitable[None]],
         on_loss: Callable[[], None],
         renew: Callable[[str, str], Awaitable[Any]],
+        end_marks: Callable[[str], Awaitable[Any]],
     ) -> None:
         self._client = client
         self._names = names
         self._replace = replace
         self._on_loss = on_loss
         self._renew = renew
+        self._end_marks = end_marks
         self._positions: dict[str, Callable[[], Position]] = {}
         self._answered_at = 0.0  # when the server last answered
         self._epochs: dict[str, str] = {}  # when an outage was noticed; empty if there is none
@@ -107,6 +111,8 @@ class LagCheck:
         self._probe_arrived = not self._has_control
         await self._client.publish(self._names.control, json.dumps({"probe": self._probe}))
         await self._end_outage()
+        for group in [name for name in self._positions if name.startswith(MARKED_GROUPS)]:
+            await self._end_marks(group)
         await asyncio.sleep(ARRIVAL_SECONDS)
         now = {group: self._positions[group]() for group in seen if group in self._positions}
         missing = [group for group, position in now.items() if is_behind(seen[group], position, tops[group])]

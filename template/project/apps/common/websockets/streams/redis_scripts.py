@@ -126,6 +126,29 @@ return {epoch, seq}
 """
 )
 
+# Marks are scored with the server's milliseconds.
+MARK = (
+    SERVER
+    + """
+redis.call('ZADD', KEYS[2], now, ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return redis.call('EXISTS', KEYS[1])
+"""
+)
+
+# A writer has ended between its commit and its broadcast: the subscribers reload.
+OVERDUE = (
+    ASKED
+    + """
+if redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - tonumber(ARGV[5])) > 0 then
+  renew()
+  redis.call('EXPIRE', KEYS[1], ARGV[1])
+  redis.call('PUBLISH', KEYS[3], epoch .. ' 0 ')
+end
+return {epoch, seq}
+"""
+)
+
 COMMAND = (
     DEADLINE
     + """
@@ -139,7 +162,7 @@ return {run, 0, now}
 """
 )
 
-SCRIPTS = {"append": APPEND, "since": SINCE, "top": TOP, "renew": RENEW, "command": COMMAND}
+SCRIPTS = {"append": APPEND, "since": SINCE, "top": TOP, "renew": RENEW, "mark": MARK, "overdue": OVERDUE, "command": COMMAND}
 
 
 class Names:
@@ -159,6 +182,9 @@ class Names:
 
     def of_stream(self, group: str) -> list[str]:
         return [self.state(group), f"{self._prefix}:messages:{group}", self.channel(group)]
+
+    def marks(self, group: str) -> str:
+        return f"{self._prefix}:marks:{group}"
 
     def command(self, id: str) -> str:
         return f"{self._prefix}:command:{id}"

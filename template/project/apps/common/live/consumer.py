@@ -1,0 +1,116 @@
+"""The connection of a page that shows the rows of a live model."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar
+
+from channels.db import database_sync_to_async
+from django.core.exceptions import ValidationError
+
+from apps.common.live.declaration import LiveModel
+from apps.common.live.view import Query, View, get_views
+from apps.common.live.writing import Writer
+from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+from apps.common.websockets.messages import Message
+from apps.common.websockets.protocol import UNKNOWN_POSITION, CloseCode, Position, parse_view
+
+
+class LiveConsumer(BaseWebSocketConsumer):
+    """A consumer whose pages show the rows that `live` declares. A feature whose rows have a scope sets `live_scope` in
+    connect(), before super().connect(). A disconnect() of its own calls super().disconnect(code)."""
+
+    live: ClassVar[type[LiveModel]]
+    live_scope: Any = None  # the value of the declaration's scope, which all rows of the page share
+    _page: "_Page | None" = None
+
+    async def connect(self) -> None:
+        await super().connect()
+        if self._page is None:  # its group's missed broadcasts were sent instead of a state
+            await self._show(UNKNOWN_POSITION, parse_view(self.scope["query_string"]))
+
+    async def disconnect(self, code: int) -> None:
+        if self._page:
+            await self._page.leave()
+
+    async def snapshot_key(self) -> Hashable:  # type: ignore[override]  # the base awaits it
+        """What decides which rows and fields the user sees."""
+        return await database_sync_to_async(self.live.audience)(self.user) if _is_overridden(self.live) else None
+
+    async def send_state(self, position: Position) -> None:
+        await self._show(position, "")
+
+    async def add(self, data: Message) -> None:
+        """Add a row with the values of a message. Raises MessageError, as change() and delete() do."""
+        await self._write(Writer.add, data)
+
+    async def change(self, data: Message) -> None:
+        """Change the row with the message's `id`: the fields that differ from its `opened`."""
+        await self._write(Writer.change, data)
+
+    async def delete(self, data: Message) -> None:
+        """Delete the row with the message's `id`."""
+        await self._write(Writer.delete, data)
+
+    async def _write(self, method: Callable[[Writer, Message], None], data: Message) -> None:
+        await database_sync_to_async(method)(Writer(self.live, self.user, self._scope_value()), data)
+
+    async def _show(self, position: Position, version: str) -> None:
+        """version: of the view that the client shows already, if that is known."""
+        try:
+            query = Query(self.live, self._scope_value(), await self.snapshot_key())
+        except ValidationError:
+            await self.close(CloseCode.NO_SUCH_PATH)
+            return
+        if self.live.scope and not await database_sync_to_async(_exists)(self.live, query.scope):
+            await self.close(CloseCode.NO_SUCH_PATH)
+            return
+        if self._page is None or self._page.view.query != query:
+            await self.disconnect(CloseCode.FAILED)
+            self._page = _Page(self)
+            self._page.view = await get_views().join(query, self._page)
+        await self._page.show(position, version)
+
+    def _scope_value(self) -> Any:
+        """Raises ValidationError for what no key is."""
+        if not self.live.scope:
+            return None
+        field: Any = self.live.model._meta.get_field(self.live.scope)
+        return field.target_field.to_python(self.live_scope)
+
+
+class _Page:
+    """The page of a consumer, as its view sees it."""
+
+    view: View
+
+    def __init__(self, consumer: LiveConsumer) -> None:
+        self._connection = consumer._connection
+        self.revision = -1
+
+    @property
+    def is_over(self) -> bool:
+        return self._connection.is_over
+
+    def write(self, text: str) -> None:
+        self._connection.write(text)
+
+    async def show(self, position: Position, version: str) -> None:
+        """Send the rows, unless the client shows this version; further differences follow."""
+        self.revision = self.view.revision if version == self.view.version else -1
+        while self.revision != self.view.revision:  # sending to a slow client may take longer than the next difference
+            revision = self.view.revision
+            for text in self.view.state(position):
+                await self._connection.send_text(text)
+            self.revision = revision
+
+    async def leave(self) -> None:
+        if hasattr(self, "view"):
+            await get_views().leave(self.view, self)
+
+
+def _is_overridden(declared: type[LiveModel]) -> bool:
+    return declared.audience.__func__ is not LiveModel.audience.__func__  # type: ignore[attr-defined]
+
+
+def _exists(declared: type[LiveModel], scope: Any) -> bool:
+    related: Any = declared.model._meta.get_field(declared.scope).related_model
+    return bool(related._base_manager.filter(pk=scope).exists())

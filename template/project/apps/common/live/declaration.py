@@ -1,0 +1,144 @@
+"""What a feature's live.py declares: the rows of a page, who sees them, and who may change them."""
+
+from collections.abc import Collection, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import models, router
+from django.db.models import Model, QuerySet
+
+from apps.common.live.messages import Related
+from apps.common.live.publishing import declarations
+from apps.common.websockets.messages import Message
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import _AnyUser
+
+
+class LiveModel:
+    """The rows that pages of a feature show. It reads like a ModelAdmin; no instance of it is made."""
+
+    model: ClassVar[type[Model]]
+    row: ClassVar[type[Message]]  # its fields are the columns that leave the server; `id` is the primary key
+    saved: ClassVar[type[Message]]  # a row, and `after`: the key of the row before it, None for the first
+    deleted: ClassVar[type[Message]]  # `id`
+    scope: ClassVar[str] = ""  # the foreign key whose value all rows of a page share: the parent's, or the owner's
+    labels: ClassVar[dict[str, str]] = {}  # by foreign key: the attribute of the related object that pages show
+    limit: ClassVar[int] = 200  # rows of a page
+    reread_seconds: ClassVar[float] = 0  # above 0 for a query that changes with the clock: how often it is read
+
+    fields: ClassVar[Sequence[str]] = ()  # of `row`, without `id`; found when the class is made
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls, "model"):
+            return  # a base class
+        cls.fields = [name for name in cls.row.model_fields if name != "id"]
+        for name in [*cls.fields, *([cls.scope] if cls.scope else [])]:
+            _check_field(cls, name)
+        declarations.append(cls)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # To override
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def queryset(cls) -> QuerySet[Any]:
+        """Override to say which rows, in which order. Called whenever they are read."""
+        return cls.model._default_manager.all()
+
+    @classmethod
+    def audience(cls, user: "_AnyUser") -> Hashable:
+        """Override where not everybody sees the same: what decides it, such as user.is_staff. The rows are read once
+        for each value, so there should be few. None: everybody sees the same."""
+        return None
+
+    @classmethod
+    def visible(cls, rows: QuerySet[Any], audience: Hashable) -> QuerySet[Any]:
+        """Override to return the rows that an audience sees."""
+        return rows
+
+    @classmethod
+    def hidden(cls, audience: Hashable) -> Collection[str]:
+        """Override to return the fields that an audience does not see; in `row` they are optional."""
+        return ()
+
+    @classmethod
+    def may(cls, user: "_AnyUser", action: str, row: Model | None) -> bool:
+        """Override to say who may "add", "change" or "delete": this row, or None for any. By default those to whom
+        Django gives the permission."""
+        options = cls.model._meta
+        return user.has_perm(f"{options.app_label}.{action}_{options.model_name}")
+
+    @classmethod
+    def options(cls, field: str, user: "_AnyUser") -> QuerySet[Any]:
+        """Override to say which rows a form offers for a foreign key, and accepts. By default all, for those who may
+        view them by Django's permission; none for others."""
+        related = cls.model._meta.get_field(field).related_model
+        assert isinstance(related, type), f"{field} is a foreign key"
+        meta = related._meta
+        rows = related._default_manager.all()
+        return rows if user.has_perm(f"{meta.app_label}.view_{meta.model_name}") else rows.none()
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # To call
+    # -----------------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def rows(cls, scope: Any, audience: Hashable) -> QuerySet[Any]:
+        """All rows of a scope that an audience sees, in order, from the database that is written."""
+        rows = cls.visible(cls.queryset(), audience).using(router.db_for_write(cls.model))
+        if cls.scope:
+            rows = rows.filter(**{cls.scope: scope})
+        order = rows.query.order_by or (rows.query.get_meta().ordering if rows.query.default_ordering else ())
+        return rows.order_by(*order, "pk")  # ties end with the key
+
+    @classmethod
+    def page(cls, scope: Any, audience: Hashable) -> dict[Any, str]:
+        """The rows that a page shows, as JSON of the message `row`, by their keys and in order."""
+        related = [name for name in cls.labels if name in cls.fields]
+        rows = cls.rows(scope, audience)
+        hidden = cls.hidden(audience)
+        return {
+            row.pk: cls.encode(row, hidden) for row in (rows.select_related(*related) if related else rows)[: cls.limit]
+        }
+
+    @classmethod
+    def encode(cls, row: Model, hidden: Collection[str] = ()) -> str:
+        """The data of a row's message as JSON, with the values of the database, whatever messages.py accepts."""
+        values = {name: cls.value(row, name) for name in cls.fields if name not in hidden}
+        message = cls.row.model_construct(id=row.pk, **values)
+        return message.__pydantic_serializer__.to_json(message, warnings=False).decode()
+
+    @classmethod
+    def value(cls, row: Model, name: str) -> Any:
+        """The value of a field, as its message has it: of a file its address, of a foreign key a Related."""
+        field = cls.model._meta.get_field(name)
+        if isinstance(field, models.ForeignKey):
+            key = getattr(row, field.attname)
+            return None if key is None else Related(key=key, label=cls._label(row, name))
+        value = getattr(row, name)
+        if isinstance(field, models.FileField):
+            return value.url if value else ""
+        return value
+
+    @classmethod
+    def _label(cls, row: Model, name: str) -> str:
+        if name not in cls.labels:
+            return ""
+        value = getattr(getattr(row, name), cls.labels[name])
+        return str(value() if callable(value) else value)
+
+
+def _check_field(cls: type[LiveModel], name: str) -> None:
+    where = f"{cls.__module__}.{cls.__name__}"
+    try:
+        field = cls.model._meta.get_field(name)
+    except FieldDoesNotExist as error:
+        raise ImproperlyConfigured(
+            f"{where}: {cls.row.__name__}.{name} is no column of {cls.model._meta.label}. Remove it from messages.py."
+        ) from error
+    if not field.concrete or field.many_to_many or isinstance(field, models.BinaryField):
+        raise ImproperlyConfigured(f"{where}: {name} cannot travel to a page. Remove it from {cls.row.__name__}.")
+    if name == cls.scope and not isinstance(field, models.ForeignKey):
+        raise ImproperlyConfigured(f"{where}: scope is {name}, which is no foreign key.")

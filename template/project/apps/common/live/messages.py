@@ -1,0 +1,12 @@
+"""What messages of rows are made of."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Related(BaseModel):
+    """A row of another table, as a foreign key shows it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: int | str
+    label: str  # empty for a foreign key that the declaration gives none

@@ -1,0 +1,293 @@
+"""From a write to its notification: after the commit, once for each transaction, and at most every 100 ms.
+
+A notification names a model and the keys of its changed rows, never their values. It is a broadcast of the model's topic,
+a group that the views of all processes follow.
+"""
+
+import atexit
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.apps import apps
+from django.db import connections, models, router, transaction
+from django.db.models import signals
+
+from apps.common import features
+from apps.common.websockets.broadcast import publish, warn_if_unserved
+from apps.common.websockets.streams import get_streams
+from apps.common.websockets.streams.base import StreamsUnavailable
+
+if TYPE_CHECKING:
+    from apps.common.live.declaration import LiveModel
+
+logger = logging.getLogger(__name__)
+
+WINDOW_SECONDS = 0.1  # the first change of a topic is published at once, those after it once in this time
+MAX_KEYS = 200  # of a notification; beyond them it is of all rows
+ATTRIBUTE = "_apps_common_live"  # of a database connection: its batch
+
+declarations: list["type[LiveModel]"] = []  # in order of definition
+_topics: dict[type[models.Model], dict[str, bool]] = {}  # of a sender: whether its key is the row's
+
+Keys = set[Any] | None  # None: all rows
+
+
+def topic(model: type[models.Model]) -> str:
+    """The group of the model's notifications."""
+    return f"live.{model._meta.concrete_model._meta.label_lower}"  # type: ignore[union-attr]
+
+
+def is_live(model: type[models.Model]) -> bool:
+    """Whether any feature shows rows of the model."""
+    return model in _topics
+
+
+def connect() -> None:
+    """Listen to the writes of every declared model. Signals without a sender would end Django's fast deletes."""
+    features.modules("live")
+    for declared in declarations:
+        _listen(declared.model, topic(declared.model), is_own=True)
+        for name in declared.labels:
+            related = declared.model._meta.get_field(name).related_model
+            assert isinstance(related, type)
+            _listen(related, topic(declared.model), is_own=False)
+    signals.post_migrate.connect(_on_migrate, dispatch_uid=ATTRIBUTE)
+
+
+def _listen(model: type[models.Model], topic: str, *, is_own: bool) -> None:
+    for sender in family(model):
+        topics = _topics.setdefault(sender, {})
+        topics[topic] = topics.get(topic, False) or is_own
+        for signal, receiver in RECEIVERS:
+            signal.connect(receiver, sender=sender, dispatch_uid=ATTRIBUTE)
+
+
+def family(model: type[models.Model]) -> list[type[models.Model]]:
+    """The models whose writes change rows of this one: proxies, and both directions of multi-table inheritance."""
+    concrete = model._meta.concrete_model
+    tables = {concrete, *concrete._meta.get_parent_list()}  # type: ignore[union-attr]
+    return [
+        other
+        for other in apps.get_models(include_auto_created=True)
+        if other._meta.concrete_model in tables or issubclass(other, concrete)  # type: ignore[arg-type]
+    ]
+
+
+def has_other_listeners(model: type[models.Model]) -> bool:
+    """Whether somebody else listens to the deletion of a row."""
+    return any(
+        any(receiver not in OWN for kind in signal._live_receivers(model) for receiver in kind)
+        for signal in (signals.pre_delete, signals.post_delete)
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Writes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def expect(model: type[models.Model], using: str) -> None:
+    """Rows of the model are about to be written."""
+    if topics := _topics.get(model):
+        is_alone = not connections[using].in_atomic_block
+        batch = _batch(using, begins=is_alone)
+        for name in topics:
+            batch.expect(name)
+        if not is_alone:
+            batch.publish_after_commit()
+
+
+def changed(model: type[models.Model], keys: Iterable[Any] | None, using: str) -> None:
+    """Rows of the model were written; None: any of them may have been. Follows expect()."""
+    if topics := _topics.get(model):
+        batch = _batch(using)
+        for name, is_own in topics.items():
+            batch.add(name, set(keys) if keys is not None and is_own else None)
+        batch.publish_after_commit()
+
+
+def live_reload(model: type[models.Model] | None = None) -> None:
+    """Have every page that shows rows of the model read them anew, after what Django cannot see: raw SQL, a restored
+    backup. None: of all models."""
+    for name in {topic(declared.model) for declared in declarations if model in (None, declared.model)}:
+        _windows.add(name, None, {})
+
+
+def _before(sender: type[models.Model], using: str, **kwargs: Any) -> None:
+    expect(sender, using)
+
+
+def _after(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
+    changed(sender, [instance.pk], using)
+
+
+def _on_migrate(using: str, **kwargs: Any) -> None:
+    """After migrate and flush, which send it once for each app."""
+    with suppress(StreamsUnavailable):
+        for name in {topic(each.model) for each in declarations if using == router.db_for_write(each.model)}:
+            if get_streams().is_followed(name):
+                _windows.add(name, None, {})
+
+
+RECEIVERS = [
+    (signals.pre_save, _before),
+    (signals.pre_delete, _before),
+    (signals.post_save, _after),
+    (signals.post_delete, _after),
+]
+OWN = (_before, _after)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Transactions
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Batch:
+    """The changes of one transaction, or of one statement outside of any: Django calls it after the commit.
+
+    It may hold keys of a savepoint that was rolled back: those rows are read anew, and nothing has changed.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.id = uuid4().hex
+        self.followed: dict[str, bool] = {}  # by topic
+        self.keys: dict[str, Keys] = {}
+        self.place = -1  # in the connection's list of what runs after the commit
+        self.is_done = False
+        self.__qualname__ = "The publishing of live changes"  # Django logs it if it fails
+
+    def expect(self, name: str) -> None:
+        """Before a write, so that the store knows of it if this process ends before it has published."""
+        if name not in self.followed:
+            try:
+                self.followed[name] = get_streams().mark(name, self.id)
+            except StreamsUnavailable:
+                self.followed[name] = True  # publishing will say so, and the pages read anew after the outage
+
+    def add(self, name: str, keys: Keys) -> None:
+        if self.followed.get(name, True):
+            known = self.keys.setdefault(name, set())
+            self.keys[name] = None if keys is None or known is None else known | keys
+
+    def publish_after_commit(self) -> None:
+        if self.place < 0:
+            self.place = len(connections[self.using].run_on_commit)
+            transaction.on_commit(self, using=self.using, robust=True)
+
+    def waits_in(self, connection: Any) -> bool:
+        waiting = connection.run_on_commit
+        return 0 <= self.place < len(waiting) and waiting[self.place][1] is self
+
+    def __call__(self) -> None:
+        self.is_done = True
+        for name in self.followed.keys() - self.keys.keys():
+            get_streams().unmark(name, [self.id])
+        for name, keys in self.keys.items():
+            if keys is not None and len(keys) > MAX_KEYS:
+                keys = None
+            _windows.add(name, keys, _scopes(name, keys, self.using) if keys else {}, self.id)
+
+
+def _batch(using: str, *, begins: bool = False) -> _Batch:
+    connection = connections[using]
+    batch: _Batch | None = getattr(connection, ATTRIBUTE, None)
+    if batch is None or begins or batch.is_done or (batch.place >= 0 and not batch.waits_in(connection)):
+        warn_if_unserved()
+        batch = _Batch(using)
+        setattr(connection, ATTRIBUTE, batch)
+    return batch
+
+
+def _scopes(name: str, keys: set[Any], using: str) -> dict[str, list[str]]:
+    """The scopes in which the rows are by now, by declaration: pages of others may have to show them."""
+    found = {}
+    for declared in declarations:
+        if declared.scope and topic(declared.model) == name:
+            column = declared.model._meta.get_field(declared.scope).attname  # type: ignore[union-attr]
+            rows = declared.model._base_manager.using(using).filter(pk__in=keys)
+            values = rows.values_list(column, flat=True).distinct()
+            found[path(declared)] = [str(value) for value in values if value is not None]
+    return found
+
+
+def path(declared: "type[LiveModel]") -> str:
+    """The name of a declaration in notifications."""
+    return f"{declared.__module__}.{declared.__qualname__}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Time
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Windows:
+    """Collects the changes of each topic for WINDOW_SECONDS after a notification."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[str, float] = {}  # when a topic was last published
+        self._waiting: dict[str, _Waiting] = {}
+
+    def add(self, name: str, keys: Keys, scopes: dict[str, list[str]], id: str = "") -> None:
+        with self._lock:
+            now = time.monotonic()
+            change = self._waiting.setdefault(name, _Waiting())
+            is_first = not change.ids
+            change.add(keys, scopes, id)
+            remaining = self._last.get(name, now - WINDOW_SECONDS) + WINDOW_SECONDS - now
+        if remaining <= 0:
+            self._publish(name)
+        elif is_first:
+            timer = threading.Timer(remaining, self._publish, [name])
+            timer.daemon = True
+            timer.start()
+
+    def flush(self) -> None:
+        """Publish what is still collected: the process ends."""
+        for name in list(self._waiting):
+            self._publish(name)
+
+    def _publish(self, name: str) -> None:
+        with self._lock:
+            change = self._waiting.pop(name, None)
+            self._last[name] = time.monotonic()
+        if change:
+            publish(name, change.text())
+            get_streams().unmark(name, change.ids)
+
+
+class _Waiting:
+    """The changes of a topic that are not published yet."""
+
+    def __init__(self) -> None:
+        self.keys: Keys = set()
+        self.scopes: dict[str, set[str]] = {}
+        self.ids: list[str] = []  # of the batches, by which the store knows them
+
+    def add(self, keys: Keys, scopes: dict[str, list[str]], id: str) -> None:
+        self.ids.append(id)
+        self.keys = None if keys is None or self.keys is None else self.keys | keys
+        if self.keys is not None and len(self.keys) > MAX_KEYS:
+            self.keys = None
+        for declared, values in scopes.items():
+            self.scopes.setdefault(declared, set()).update(values)
+
+    def text(self) -> str:
+        """The notification."""
+        data: dict[str, Any] = {"all": True}
+        if self.keys is not None:
+            scopes = {declared: sorted(values) for declared, values in self.scopes.items()}
+            data = {"keys": sorted(map(str, self.keys)), "scopes": scopes}
+        return json.dumps({"type": "live_changed", "data": data}, separators=(",", ":"))
+
+
+_windows = _Windows()
+atexit.register(_windows.flush)
