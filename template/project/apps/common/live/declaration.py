@@ -90,7 +90,8 @@ class LiveModel:
         rows = cls.visible(cls.queryset(), audience).using(router.db_for_write(cls.model))
         if cls.scope:
             rows = rows.filter(**{cls.scope: scope})
-        order = rows.query.order_by or (rows.query.get_meta().ordering if rows.query.default_ordering else ())
+        default = rows.query.get_meta().ordering if rows.query.default_ordering else None
+        order: Sequence[Any] = rows.query.order_by or default or ()
         return rows.order_by(*order, "pk")  # ties end with the key
 
     @classmethod
@@ -107,7 +108,7 @@ class LiveModel:
     def encode(cls, row: Model, hidden: Collection[str] = ()) -> str:
         """The data of a row's message as JSON, with the values of the database, whatever messages.py accepts."""
         values = {name: cls.value(row, name) for name in cls.fields if name not in hidden}
-        message = cls.row.model_construct(id=row.pk, **values)
+        message = cls.row.model_construct(**values, **{"id": row.pk})
         return message.__pydantic_serializer__.to_json(message, warnings=False).decode()
 
     @classmethod

@@ -1,7 +1,7 @@
 """From a write to its notification: after the commit, once for each transaction, and at most every 100 ms.
 
-A notification names a model and the keys of its changed rows, never their values. It is a broadcast of the model's topic,
-a group that the views of all processes follow.
+A notification names a model and the keys of its changed rows, never their values. It is a broadcast of the model's
+topic, a group that the views of all processes follow.
 """
 
 import atexit
@@ -135,7 +135,7 @@ def _on_migrate(using: str, **kwargs: Any) -> None:
                 _windows.add(name, None, {})
 
 
-RECEIVERS = [
+RECEIVERS: list[tuple[signals.ModelSignal, Any]] = [
     (signals.pre_save, _before),
     (signals.pre_delete, _before),
     (signals.post_save, _after),

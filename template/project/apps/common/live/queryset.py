@@ -53,13 +53,13 @@ class LiveQuerySet(models.QuerySet[M]):
         return self.db
 
     def _is_small(self) -> bool:
-        if self.query.is_sliced or self._fields is not None or self.query.distinct or self.query.combinator:
+        if self.query.is_sliced or self.query.values_select or self.query.distinct or self.query.combinator:
             return True  # Django refuses it
         return self.order_by().values("pk")[: publishing.MAX_KEYS + 1].count() <= publishing.MAX_KEYS
 
     def _delete_many(self) -> tuple[int, dict[str, int]]:
         """As QuerySet.delete(), without an object for each row if only this package listens to their deletion."""
-        rows = self._chain()
+        rows = self.all()
         rows._for_write = True
         rows.query.select_for_update = False
         rows.query.select_related = False

@@ -149,7 +149,7 @@ class View:
         self._states = {}
         messages = [self._message(step) for step in steps]
         texts = [protocol.changes(messages, self.version)]
-        if len(steps) > len(rows):  # most rows are gone, or others
+        if len(texts[0]) > protocol.MAX_STATE_BYTES:  # most rows are others: the whole is hardly more, and has parts
             texts = self.state(protocol.UNKNOWN_POSITION)
         for number, page in enumerate(list(self.pages), 1):
             if page.is_over:

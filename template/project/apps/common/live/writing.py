@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import Model, ProtectedError, RestrictedError
 from django.utils.translation import gettext
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Changes the rows of a page for its user. Its methods raise MessageError: forbidden, not_found, invalid, conflict."""
+    """Changes the rows of a page for its user. Its methods raise MessageError: forbidden, not_found, invalid, or
+    conflict."""
 
     def __init__(self, declared: type[LiveModel], user: "_AnyUser", scope: Any) -> None:
         self._declared = declared
@@ -59,7 +60,7 @@ class Writer:
         rows = self._declared.rows(self._scope, self._declared.audience(self._user))
         try:
             row: Model = rows.select_for_update().get(pk=key)
-        except (self._declared.model.DoesNotExist, ValidationError, ValueError) as error:
+        except (ObjectDoesNotExist, ValidationError, ValueError) as error:
             raise MessageError("not_found", gettext("This row is not here any more.")) from error
         return row
 

@@ -162,7 +162,15 @@ return {run, 0, now}
 """
 )
 
-SCRIPTS = {"append": APPEND, "since": SINCE, "top": TOP, "renew": RENEW, "mark": MARK, "overdue": OVERDUE, "command": COMMAND}
+SCRIPTS = {
+    "append": APPEND,
+    "since": SINCE,
+    "top": TOP,
+    "renew": RENEW,
+    "mark": MARK,
+    "overdue": OVERDUE,
+    "command": COMMAND,
+}
 
 
 class Names:
