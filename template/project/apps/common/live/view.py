@@ -12,7 +12,8 @@ from contextvars import Context
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
-from django.db import close_old_connections
+from channels.db import database_sync_to_async
+from django.db import close_old_connections, connections, router
 from pydantic_core import to_json
 
 from apps.common.live.declaration import LiveModel
@@ -204,7 +205,12 @@ class Views:
         self._readers.shutdown(wait=False)
 
     async def _read(self, query: Query) -> dict[Any, str]:
-        # In an empty context, and in threads of its own: a handler's query or another view's delays it not.
+        connection: Any = connections[router.db_for_write(query.declared.model)]
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            # In tests. There a reader in another thread makes a writer fail: "database table is locked".
+            rows: dict[Any, str] = await database_sync_to_async(_read)(query)
+            return rows
+        # In an empty context, and in threads of its own: no handler's query delays it.
         return await asyncio.get_running_loop().run_in_executor(self._readers, Context().run, _read, query)
 
 

@@ -1,9 +1,11 @@
 """All that belongs to a connection runs in its own context; a task that serves several inherits no context."""
 
 import asyncio
-from contextvars import ContextVar
+import threading
+from contextvars import Context, ContextVar
 
 import pytest
+from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.utils import translation
 
@@ -12,8 +14,9 @@ from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process import registry
 from apps.common.websockets.process.registry import get_registry
+from apps.common.websockets.service import fork
 
-from .serving import PATH, PublicConsumer, consumers, serve
+from .serving import PATH, PublicConsumer, connections, consumers, serve
 from .wire import CONNECT, DISCONNECT, Wire, text, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -121,6 +124,41 @@ async def test_what_connect_sets_stays_for_the_whole_connection(seen):
     assert {(hook, actor) for hook, actor, _ in seen} == {
         (hook, "set in connect()") for hook in ("connect", "is_allowed", "broadcast", "disconnect")
     }
+
+
+async def test_a_handler_an_event_and_a_check_may_use_the_database_at_one_time(seen, user):
+    waiting, may_end, checks = asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(waiting.set)
+        assert may_end.wait(10)
+
+    class WorkingConsumer(PublicConsumer):
+        async def is_allowed(self):
+            checks.append(1)
+            await database_sync_to_async(self.user.refresh_from_db)()
+            return True
+
+        async def handle_ask(self, data: Ask) -> None:
+            await database_sync_to_async(work)()
+
+        async def noted(self, event):
+            seen.append("noted")
+            await database_sync_to_async(self.user.refresh_from_db)()
+            await self.send_message(Noted())
+
+    async with connect(PATH, user, application=serve(WorkingConsumer)) as client:
+        await client.send("ask")
+        await waiting.wait()
+        [one] = connections()
+        await get_channel_layer().group_send("room", {"type": "noted"})
+        get_registry().spawn(get_registry()._recheck([one]), Context())
+        get_registry().spawn(one.recheck(user), fork(one.context))
+        await until(lambda: seen and len(checks) > 1)
+        may_end.set()
+        await client.assert_broadcast("noted")
+        await client.assert_alive()
 
 
 class Wrapped:

@@ -20,7 +20,7 @@ def apply(rows, steps, new):
 
 
 def lists(seed):
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     keys = range(chance.randrange(9))
     return ({key: chance.choice("ab") for key in chance.sample(keys, chance.randint(0, len(keys)))} for _ in range(2))
 

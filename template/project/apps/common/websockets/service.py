@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 
+from asgiref.sync import SyncToAsync
+
 logger = logging.getLogger(__name__)
 
 RESTART_SECONDS = 1.0
@@ -66,6 +68,17 @@ class Service:
             broken.add(self.name)
         logger.error("%s had ended and is restarted", self.name)
         self.start()
+
+
+def fork(context: Context) -> Context:
+    """A copy, for a task that runs beside others in the context.
+
+    asgiref marks a context in which sync code is awaited, and refuses another such call in it: it takes all that runs
+    in one context for one task.
+    """
+    copied = context.copy()
+    copied.run(SyncToAsync.deadlock_context.set, False)
+    return copied
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.task_queue import TaskQueue
 from apps.common.websockets.protocol import UNKNOWN_POSITION, Position, parse_position
-from apps.common.websockets.service import guard
+from apps.common.websockets.service import fork, guard
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import MAX_MESSAGES, MAX_REPLAY_BYTES
 
@@ -159,7 +159,8 @@ class Subscriptions:
 
     def _enqueue(self, event: Event) -> None:
         if self._events is None:
-            self._events = TaskQueue(self._handle, MAX_EVENTS, MAX_EVENT_BYTES, self._connection.context)
+            context = fork(self._connection.context)  # a handler may run meanwhile
+            self._events = TaskQueue(self._handle, MAX_EVENTS, MAX_EVENT_BYTES, context)
         if not self._events.put(event, len(event.text) if event.is_broadcast else 0):
             self._connection.on_overflow()
 

@@ -21,7 +21,7 @@ from apps.common.websockets.access.identity import Identity, identify, load_user
 from apps.common.websockets.event_loop import of_all_loops, of_running_loop
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.protocol import CloseCode
-from apps.common.websockets.service import Service, guard
+from apps.common.websockets.service import Service, fork, guard
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import Command
 
@@ -246,7 +246,7 @@ class Registry:
         for identity, user in users.items():
             for connection in by_identity[identity]:
                 if connection in self.connections:  # still
-                    self.spawn(connection.recheck(user), connection.context)
+                    self.spawn(connection.recheck(user), fork(connection.context))
 
 
 def _address(scope: Any) -> str:
