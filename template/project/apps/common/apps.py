@@ -10,6 +10,7 @@ class CommonConfig(AppConfig):
     def ready(self) -> None:
         from apps.common import checks  # noqa: F401 - registers them
         from apps.common.contract import pages, service_checks  # noqa: F401 - registers the checks
+        from apps.common.live import checks as live_checks  # noqa: F401 - registers them
         from apps.common.live import publishing
         from apps.common.websockets.process import revocation
         from apps.common.websockets.streams import get_streams

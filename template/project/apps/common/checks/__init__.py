@@ -17,6 +17,7 @@ common.E014  a message that its feature's service does not name
 common.E015  a page whose base template has no import map
 common.E016  sessions in signed cookies, which no logout can revoke
 common.E017  a routing.py, a messages.py or an asgi.py that cannot be imported
+common.E018  a live model whose rows the database deletes or changes by itself
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket
@@ -24,6 +25,7 @@ common.W004  a feature whose live page is not among the site's addresses
 common.W005  an ASGI application that does not show its routes
 common.W006  no login page, for a live page that asks to sign in
 common.W007  a prefix in Redis that other sites have, too
+common.W008  a live model whose manager is no LiveQuerySet
 
 Routes and messages are read by check, runserver and test alone: other commands do not import them.
 

@@ -33,6 +33,8 @@ class LiveModel:
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "model"):
             return  # a base class
+        if len(getattr(cls.model._meta, "pk_fields", ())) > 1:
+            raise ImproperlyConfigured(f"{cls.__module__}.{cls.__name__}: {cls.model.__name__} has a composite key.")
         cls.fields = [name for name in cls.row.model_fields if name != "id"]
         for name in [*cls.fields, *([cls.scope] if cls.scope else [])]:
             _check_field(cls, name)

@@ -238,22 +238,25 @@ class _Windows:
 
     def add(self, name: str, keys: Keys, scopes: dict[str, list[str]], id: str = "") -> None:
         with self._lock:
-            now = time.monotonic()
             change = self._waiting.setdefault(name, _Waiting())
             is_first = not change.ids
             change.add(keys, scopes, id)
-            remaining = self._last.get(name, now - WINDOW_SECONDS) + WINDOW_SECONDS - now
-        if remaining <= 0:
-            self._publish(name)
-        elif is_first:
-            timer = threading.Timer(remaining, self._publish, [name])
-            timer.daemon = True
-            timer.start()
+        if is_first:
+            self._publish_when_due(name)
 
     def flush(self) -> None:
         """Publish what is still collected: the process ends."""
         for name in list(self._waiting):
             self._publish(name)
+
+    def _publish_when_due(self, name: str) -> None:
+        remaining = self._last.get(name, 0) + WINDOW_SECONDS - time.monotonic()
+        if remaining <= 0:
+            self._publish(name)
+            return
+        timer = threading.Timer(remaining, self._publish_when_due, [name])
+        timer.daemon = True
+        timer.start()
 
     def _publish(self, name: str) -> None:
         with self._lock:

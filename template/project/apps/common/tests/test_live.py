@@ -9,10 +9,11 @@ from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from apps.common.live import publishing, view
+from apps.common.live.checks import check_live_models
 from apps.common.live.declaration import LiveModel
 from apps.common.live.messages import Related
 from apps.common.live.view import Query, get_views
@@ -484,3 +485,15 @@ class Scoped(Message):
 def test_a_wrong_declaration_is_refused(values, problem):
     with pytest.raises(ImproperlyConfigured, match=problem):
         type("LiveWrong", (LiveModel,), {"model": LogEntry, **values})
+
+
+def test_a_manager_whose_updates_are_not_seen_is_named():
+    [warning] = check_live_models()
+    assert warning.id == "common.W008"
+    assert "admin.LogEntry is live in apps.common.tests.live_rows.LiveEntry" in warning.msg
+
+
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="Django 6.1 has it first")
+def test_a_deletion_by_the_database_is_named(monkeypatch):
+    monkeypatch.setattr(LogEntry._meta.get_field("user").remote_field, "on_delete", models.DB_CASCADE)
+    assert "common.E018" in {each.id for each in check_live_models()}

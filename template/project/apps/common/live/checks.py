@@ -1,0 +1,51 @@
+"""manage.py check: writes of a live model that would not reach the pages."""
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import models
+
+from apps.common.live.publishing import declarations, family, path
+from apps.common.live.queryset import LiveQuerySet
+
+
+@register
+def check_live_models(**kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for declared in declarations:
+        found += _check_manager(declared.model, path(declared))
+        for model in family(declared.model):
+            found += _check_deletion(model, path(declared))
+    return found
+
+
+def _check_manager(model: type[models.Model], where: str) -> list[CheckMessage]:
+    if isinstance(model._default_manager.all(), LiveQuerySet):
+        return []
+    return [
+        Warning(
+            f"{model._meta.label} is live in {where}, but update(), delete() and bulk_create() of its manager are not.",
+            hint=(
+                f"In {model.__module__}: `objects = LiveQuerySet.as_manager()`, of apps.common.live.queryset; or make "
+                "it the base class of your own query set. SILENCED_SYSTEM_CHECKS if no page needs them."
+            ),
+            obj=model,
+            id="common.W008",
+        )
+    ]
+
+
+def _check_deletion(model: type[models.Model], where: str) -> list[CheckMessage]:
+    """A foreign key with which the database deletes or changes rows, of which Django sends no signal."""
+    names = ("DB_CASCADE", "DB_SET_NULL", "DB_SET_DEFAULT")  # since Django 6.1
+    kinds = [getattr(models, name) for name in names if hasattr(models, name)]
+    return [
+        Error(
+            f"{field} is changed by the database itself, so that the pages of {where} do not see it.",
+            hint="Use models.CASCADE, SET_NULL or SET_DEFAULT.",
+            obj=model,
+            id="common.E018",
+        )
+        for field in model._meta.local_fields
+        if isinstance(field, models.ForeignKey) and field.remote_field.on_delete in kinds
+    ]
