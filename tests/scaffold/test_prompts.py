@@ -50,15 +50,15 @@ def test_a_project_takes_at_most_six_prompts(template: Template, tmp_path: Path)
     assert "My Projects\n" in (tmp_path / "project/README.md").read_text()
 
 
-def test_a_feature_takes_four_prompts(template: Template, tmp_path: Path) -> None:
+def test_a_feature_takes_five_prompts(template: Template, tmp_path: Path) -> None:
     project = template.project(tmp_path / "project")
-    assert converse(template, project, "-d", "feature=orders") == ["access", "per", "actions", "events"]
+    assert converse(template, project, "-d", "feature=orders") == ["access", "model", "per", "actions", "events"]
     assert "apps/orders/consumers.py" in paths(project)
 
 
 def test_a_project_asks_for_the_name_of_a_feature(template: Template, tmp_path: Path) -> None:
     project = template.project(tmp_path / "project")
-    assert converse(template, project, feature="orders") == ["feature", "access", "per", "actions", "events"]
+    assert converse(template, project, feature="orders") == ["feature", "access", "model", "per", "actions", "events"]
     assert "apps/orders/consumers.py" in paths(project)
 
 
