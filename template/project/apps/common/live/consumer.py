@@ -32,7 +32,7 @@ class LiveConsumer(BaseWebSocketConsumer):
             await self._page.leave()
 
     async def snapshot_key(self) -> Hashable:  # type: ignore[override]  # the base awaits it
-        """What decides which rows and fields the user sees."""
+        """The audience of the user."""
         return await database_sync_to_async(self.live.audience)(self.user) if _is_overridden(self.live) else None
 
     async def send_state(self, position: Position) -> None:

@@ -1,4 +1,4 @@
-"""What a feature's live.py declares: the rows of a page, who sees them, and who may change them."""
+"""The declaration in a feature's live.py: the rows of a page, who sees them, and who may change them."""
 
 from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar

@@ -1,4 +1,4 @@
-"""What messages of rows are made of."""
+"""The parts of messages of rows."""
 
 from pydantic import BaseModel, ConfigDict
 

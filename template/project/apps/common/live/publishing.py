@@ -113,7 +113,7 @@ def changed(model: type[models.Model], keys: Iterable[Any] | None, using: str) -
 
 
 def live_reload(model: type[models.Model] | None = None) -> None:
-    """Have every page that shows rows of the model read them anew, after what Django cannot see: raw SQL, a restored
+    """Have every page that shows rows of the model read them again, after what Django cannot see: raw SQL, a restored
     backup. None: of all models."""
     for name in {topic(declared.model) for declared in declarations if model in (None, declared.model)}:
         _windows.add(name, None, {})
@@ -152,7 +152,7 @@ OWN = (_before, _after)
 class _Batch:
     """The changes of one transaction, or of one statement outside of any: Django calls it after the commit.
 
-    It may hold keys of a savepoint that was rolled back: those rows are read anew, and nothing has changed.
+    It may hold keys of a savepoint that was rolled back: those rows are read again, and nothing has changed.
     """
 
     def __init__(self, using: str) -> None:
@@ -170,7 +170,7 @@ class _Batch:
             try:
                 self.followed[name] = get_streams().mark(name, self.id)
             except StreamsUnavailable:
-                self.followed[name] = True  # publishing will say so, and the pages read anew after the outage
+                self.followed[name] = True  # publishing will say so, and the pages read again after the outage
 
     def add(self, name: str, keys: Keys) -> None:
         if self.followed.get(name, True):

@@ -48,7 +48,7 @@ class Page(Protocol):
 
 
 class Query(NamedTuple):
-    """What a view shows: pages with an equal one share it."""
+    """The rows of a view: pages with an equal query share it."""
 
     declared: type[LiveModel]
     scope: Hashable

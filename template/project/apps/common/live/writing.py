@@ -1,4 +1,4 @@
-"""What a page asks to change: permissions, the visible rows, validation, and what somebody else changed meanwhile."""
+"""The changes that a page asks for: permissions, the visible rows, validation, and what somebody else changed meanwhile."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,5 @@
-"""What Django knows of models, for the template: fields, keys and names of a model that is there already, and the keys
-of those that foreign keys point to.
+"""Facts that Django knows of models, for the template: fields, keys and names of a model that exists, and the keys of
+those that foreign keys point to.
 
 Fields are as the template's grammar has them: {"name": "item", "type": "str", "max": 200, "optional": False}.
 """

@@ -1,4 +1,4 @@
-"""manage.py live_reload: pages with live rows read them anew, after what Django cannot see."""
+"""manage.py live_reload: pages with live rows read them again, after what Django cannot see."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from apps.common.live.publishing import is_live, live_reload
 
 
 class Command(BaseCommand):
-    help = "Has open pages read their live rows anew: after raw SQL, a trigger, or a restored backup."
+    help = "Has open pages read their live rows again: after raw SQL, a trigger, or a restored backup."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("models", nargs="*", metavar="app_label.Model", help="all live models, if left out")
