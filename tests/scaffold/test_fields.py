@@ -162,6 +162,7 @@ USUAL = "id:int order:str user:str date:date group:str type:str name:str value:f
         (f"place_order {USUAL}", ""),
         ("place_order   item:str:200 quantity:int:-5:5  ,close_shop event=shop_closed", "shop_closed  by:str , opened"),
         ("", "order_placed id:int"),
+        ("update text:str, copy, clear status:enum:items:copy:keys event=pop", "setdefault item:str"),
         (
             "place_order a:list:decimal:10:2:20:optional b:enum:x c:url:2000 d:float:-0.5:0.5 e:int:0:9007199254740991",
             "",
