@@ -86,7 +86,6 @@ class View:
             if not self._is_joined:
                 await get_hub().join(self.topic, self)
                 self._is_joined = True
-                self._changed.set()
                 self._service.start()
         async with asyncio.timeout(LOAD_SECONDS):
             await self.is_read.wait()
@@ -117,6 +116,7 @@ class View:
         return str(self.query.scope) in change["scopes"].get(self._path, ()) or not shown.isdisjoint(change["keys"])
 
     async def _run(self) -> None:
+        self._changed.set()  # also when it was restarted
         while True:
             await self._wait()
             self._changed.clear()
