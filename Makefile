@@ -10,13 +10,14 @@ export PATH := $(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test chaos check bench format update
+.PHONY: help run demo test chaos truth check bench format update
 
 help:
 	@echo "make run      make a project with two features in .demo/ and serve it (PORT=8001 for a port of your choice)"
 	@echo "make demo     the same"
 	@echo "make test     run all tests, those of generated projects too"
 	@echo "make chaos    a generated project under random faults, for longer than in the tests (SEED=1 SECONDS=600)"
+	@echo "make truth    pages of a live model under random faults, more often and longer than in the tests (SEEDS=10 SECONDS=60)"
 	@echo "make check    lint, format and type checks of the template's own Python"
 	@echo "make bench    measure a generated project beside stock Channels and plain ASGI"
 	@echo "make format   format it"
@@ -49,6 +50,9 @@ test: check
 
 chaos: .venv/made
 	@CHAOS_SEED=$(or $(SEED),1) CHAOS_SECONDS=$(or $(SECONDS),600) pytest -s tests/served/chaos/test_chaos.py -k seed
+
+truth: .venv/made
+	@TRUTH_SEEDS=$(or $(SEEDS),10) TRUTH_SECONDS=$(or $(SECONDS),60) pytest -s -n 0 tests/served/truth -k equal
 
 check: .venv/made
 	@ruff check
