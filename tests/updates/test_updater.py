@@ -16,7 +16,7 @@ PARTS = ["the project", "apps/live_chat", "apps/orders"]
 # An update is quicker with few files.
 KEPT = {
     *("copier.yml", "{{ _copier_conf.answers_file }}.jinja"),
-    "consumers.py.jinja",
+    "routing.py.jinja",
     *(".gitignore", "README.md.jinja", "biome.json", "manage.py", "package.json.jinja", "protocol.py"),
     *("pyproject.toml.jinja", "update.py", "updater.py"),
 }
@@ -221,11 +221,11 @@ def test_a_stopped_update_can_be_taken_back(own_template: Template, project: Pat
 
 @pytest.mark.usefixtures("features")
 def test_what_the_owner_owns_stays(own_template: Template, project: Path) -> None:
-    owned = ["README.md", "package.json", "apps/orders/consumers.py"]
+    owned = ["README.md", "package.json", "apps/orders/routing.py"]
     for path in owned:
         (project / path).write_text("mine\n")
     commit(project)
-    for path in ("project/README.md", "project/package.json", "feature/apps/{{ feature }}/consumers.py"):
+    for path in ("project/README.md", "project/package.json", "feature/apps/{{ feature }}/routing.py"):
         edit(own_template.path / f"template/{path}.jinja", end="# newer\n")
     release(own_template)
     update(project)
@@ -234,7 +234,7 @@ def test_what_the_owner_owns_stays(own_template: Template, project: Path) -> Non
 
 @pytest.mark.usefixtures("features")
 def test_deleted_files_stay_deleted(own_template: Template, project: Path) -> None:
-    deleted = [COMMON, "README.md", "apps/orders/consumers.py"]
+    deleted = [COMMON, "README.md", "apps/orders/routing.py"]
     for path in deleted:
         (project / path).unlink()
     commit(project)

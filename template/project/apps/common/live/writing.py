@@ -1,4 +1,4 @@
-"""The changes that a page asks for: permissions, the visible rows, validation, and what somebody else changed meanwhile."""
+"""The changes that a page asks for: permissions, visible rows, validation, and what somebody else changed meanwhile."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
