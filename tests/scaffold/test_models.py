@@ -29,7 +29,8 @@ MODELS = [
     ("Model item:str", "would shadow a class"),
     ("Message item:str", "would shadow a class"),
     ("Consumer item:str", "would shadow a class"),
-    ("A" + "a" * 30 + " item:str", "use at most 30"),
+    ("A" + "a" * 20 + " item:str", "use at most 20"),
+    ("Order " + "a" * 25 + ":fk:boards.Board item:str", "has 25 characters; use at most 24 for a foreign key"),
     ("item:str", "the model has no name; write it first, as in 'Order item:str'"),
     ("Order", "has no fields; write them as in 'Order item:str:200 quantity:int'"),
     ("Order item:str, Line item:str", "model has a comma; a feature has one model"),
@@ -84,8 +85,8 @@ FEATURES: dict[str, dict[str, str]] = {
     "optional": {"model": "Thing " + " ".join(f"f{number}:{type_}:optional" for number, type_ in enumerate(TYPES))},
     "numbers": {"model": "Number value:int parent:fk:numbers.Number:optional"},
     "more": {"model": "Line text:str", "actions": "knock text:str event=pinged, close_shop", "events": "noted"},
-    "b" * 40: {"model": "B" + "b" * 29 + " " + "c" * 40 + ":str " + "d" * 40 + ":fk:boards.Board"},
-    "c" * 40: {"model": "B" + "b" * 29 + " " + "c" * 40 + ":str " + "d" * 40 + ":fk:boards.Board", "per": "id"},
+    "b" * 40: {"model": "B" + "b" * 19 + " " + "c" * 40 + ":str " + "d" * 24 + ":fk:boards.Board"},
+    "c" * 40: {"model": "B" + "b" * 19 + " " + "c" * 40 + ":str " + "d" * 24 + ":fk:boards.Board", "per": "id"},
 }
 
 

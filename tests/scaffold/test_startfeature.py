@@ -191,10 +191,10 @@ def test_works_while_checks_fail_and_the_database_is_unavailable(project: Path, 
 
 def test_a_feature_has_the_version_of_its_project(own_template: Template, tools: Tools, tmp_path: Path) -> None:
     project = own_template.project(tmp_path / "project")
-    edit(own_template.path / "template/feature/apps/{{ feature }}/consumers.py.jinja", end="# newer\n")
+    edit(own_template.path / "template/feature/apps/{{ feature }}/routing.py.jinja", end="# newer\n")
     own_template.release("1.1.0")
     manage(project, tools, "startfeature", "orders")
-    assert "# newer" not in (project / "apps/orders/consumers.py").read_text()
+    assert "# newer" not in (project / "apps/orders/routing.py").read_text()
     assert "_commit: 1.0.0\n" in (project / "apps/orders/.copier-answers.yml").read_text()
 
 
@@ -440,6 +440,8 @@ def test_asks_for_what_it_must_know(project: Path, tools: Tools) -> None:
     terminal.expect_exact("Try 'order_items'")
     terminal.send("\x15orders\r")  # Ctrl-U clears the line
     terminal.expect_exact("Who may connect?")
+    terminal.send("\r")
+    terminal.expect_exact("Does it show a table's rows?")
     terminal.send("\r")
     terminal.expect_exact("To whom does a message go?")
     terminal.send("\r")
