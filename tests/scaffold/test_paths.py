@@ -126,6 +126,7 @@ apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_live_rows.py
 apps/common/tests/test_live_difference.py
 apps/common/tests/test_live.py
+apps/common/tests/test_live_related.py
 apps/common/tests/live_rows.py
 apps/common/tests/test_browser_page.py
 apps/common/tests/test_browser_reload.py

@@ -20,14 +20,14 @@ def check_live_models(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_manager(model: type[models.Model], where: str) -> list[CheckMessage]:
-    if isinstance(model._default_manager.all(), LiveQuerySet):
+    if all(isinstance(each.all(), LiveQuerySet) for each in (model._default_manager, model._base_manager)):
         return []
     return [
         Warning(
-            f"{model._meta.label} is live in {where}, but update(), delete() and bulk_create() of its manager are not.",
+            f"{model._meta.label} is live in {where}, but update(), delete(), bulk_create() and SET_NULL are not.",
             hint=(
-                f"In {model.__module__}: `objects = LiveQuerySet.as_manager()`, of apps.common.live.queryset; or make "
-                "it the base class of your own query set. SILENCED_SYSTEM_CHECKS if no page needs them."
+                f"In {model.__module__}: `objects = LiveQuerySet.as_manager()`, of apps.common.live.queryset, and in its "
+                '`class Meta: base_manager_name = "objects"`. LiveQuerySet may be the base class of your own query set.'
             ),
             obj=model,
             id="common.W008",

@@ -7,6 +7,7 @@ topic, a group that the views of all processes follow.
 import atexit
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -173,9 +174,8 @@ class _Batch:
                 self.followed[name] = True  # publishing will say so, and the pages read again after the outage
 
     def add(self, name: str, keys: Keys) -> None:
-        if self.followed.get(name, True):
-            known = self.keys.setdefault(name, set())
-            self.keys[name] = None if keys is None or known is None else known | keys
+        known = self.keys.setdefault(name, set())
+        self.keys[name] = None if keys is None or known is None or len(known) > MAX_KEYS else known | keys
 
     def publish_after_commit(self) -> None:
         if self.place < 0:
@@ -191,9 +191,19 @@ class _Batch:
         for name in self.followed.keys() - self.keys.keys():
             get_streams().unmark(name, [self.id])
         for name, keys in self.keys.items():
+            if not self._is_followed(name):
+                get_streams().unmark(name, [self.id])
+                continue
             if keys is not None and len(keys) > MAX_KEYS:
                 keys = None
             _windows.add(name, keys, _scopes(name, keys, self.using) if keys else {}, self.id)
+
+    def _is_followed(self, name: str) -> bool:
+        """Asked again: a page may have come between the first write and the commit, and have read before it."""
+        try:
+            return self.followed.get(name, True) or get_streams().is_followed(name)
+        except StreamsUnavailable:
+            return True
 
 
 def _batch(using: str, *, begins: bool = False) -> _Batch:
@@ -232,6 +242,10 @@ class _Windows:
     """Collects the changes of each topic for WINDOW_SECONDS after a notification."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what is collected."""
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}  # when a topic was last published
         self._waiting: dict[str, _Waiting] = {}
@@ -294,3 +308,6 @@ class _Waiting:
 
 _windows = _Windows()
 atexit.register(_windows.flush)
+# The timers of the parent do not run in the child, and its lock may be held there for ever.
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_windows.reset)

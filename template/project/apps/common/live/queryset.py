@@ -30,8 +30,9 @@ class LiveQuerySet(models.QuerySet[M]):
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
         publishing.expect(self.model, self._alias())
         made = super().bulk_create(objs, *args, **kwargs)
-        keys = [row.pk for row in made] if len(made) <= publishing.MAX_KEYS else None
-        publishing.changed(self.model, keys, self._alias())
+        keys = [row.pk for row in made]
+        is_known = len(keys) <= publishing.MAX_KEYS and None not in keys  # ignore_conflicts returns none
+        publishing.changed(self.model, keys if is_known else None, self._alias())
         return made
 
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -39,10 +40,7 @@ class LiveQuerySet(models.QuerySet[M]):
     def delete(self) -> tuple[int, dict[str, int]]:
         if not publishing.is_live(self.model) or self._is_small():
             return super().delete()
-        publishing.expect(self.model, self._alias())
-        deleted = self._delete_many()
-        publishing.changed(self.model, None, self._alias())
-        return deleted
+        return self._delete_many()
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
@@ -66,7 +64,12 @@ class LiveQuerySet(models.QuerySet[M]):
         rows.query.clear_ordering(force=True)
         collector = _Collector(using=rows.db, origin=self)
         collector.collect(rows)
+        silent: set[Any] = {self.model, *(each.model for each in collector.fast_deletes)}  # no signal is sent for these
+        for model in silent:
+            publishing.expect(model, rows.db)
         deleted = collector.delete()
+        for model in silent:
+            publishing.changed(model, None, rows.db)
         self._result_cache = None
         return deleted
 

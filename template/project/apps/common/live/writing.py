@@ -57,9 +57,12 @@ class Writer:
             raise MessageError("forbidden", gettext("You may not do this."))
 
     def _find(self, key: Any) -> Model:
+        """The row, locked: by a query of its own, since a database may not lock rows of the declared one."""
         rows = self._declared.rows(self._scope, self._declared.audience(self._user))
         try:
-            row: Model = rows.select_for_update().get(pk=key)
+            row: Model = self._declared.model._base_manager.using(self._using).select_for_update().get(pk=key)
+            if not rows.filter(pk=key).exists():
+                raise self._declared.model.DoesNotExist  # type: ignore[attr-defined]
         except (ObjectDoesNotExist, ValidationError, ValueError) as error:
             raise MessageError("not_found", gettext("This row is not here any more.")) from error
         return row
