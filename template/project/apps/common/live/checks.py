@@ -26,8 +26,8 @@ def _check_manager(model: type[models.Model], where: str) -> list[CheckMessage]:
         Warning(
             f"{model._meta.label} is live in {where}, but update(), delete(), bulk_create() and SET_NULL are not.",
             hint=(
-                f"In {model.__module__}: `objects = LiveQuerySet.as_manager()`, of apps.common.live.queryset, and in its "
-                '`class Meta: base_manager_name = "objects"`. LiveQuerySet may be the base class of your own query set.'
+                f"In {model.__module__}: `objects = LiveQuerySet.as_manager()`, of apps.common.live.queryset, and in "
+                '`class Meta`: `base_manager_name = "objects"`. LiveQuerySet may be the base of your own query set.'
             ),
             obj=model,
             id="common.W008",

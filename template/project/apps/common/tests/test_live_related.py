@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import connection, models, transaction
 
 from apps.common.live import publishing
@@ -22,14 +21,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STATE = ("a state", lambda message: message["type"] == "state")
 
 
-class Board(models.Model):
+class Board(models.Model):  # noqa: DJ008
     objects = LiveQuerySet.as_manager()
 
     class Meta:
         app_label = "users"
 
 
-class Card(models.Model):
+class Card(models.Model):  # noqa: DJ008
     name = models.CharField(max_length=9, unique=True)
     hint = models.ForeignKey(Board, models.SET_NULL, null=True, related_name="+")
     board = models.ForeignKey(Board, models.CASCADE, null=True, related_name="cards")
