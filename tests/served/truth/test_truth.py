@@ -29,7 +29,7 @@ SITE = Path(__file__).parent / "site"
 MODEL = "Order item:str:200 quantity:int price:decimal:10:2 status:enum:new:paid"
 SEEDS = range(1, 1 + int(os.environ.get("TRUTH_SEEDS") or 1))
 SECONDS = float(os.environ.get("TRUTH_SECONDS") or 15)
-SETTLE_SECONDS = 30.0  # at most, after the last write; a lost notification is noticed within 10
+EQUAL_SECONDS = 30.0  # at most, after the last write; a lost notification is noticed within 10
 PAGES, WRITERS = 8, 4
 ROWS = """
 import json
@@ -98,7 +98,7 @@ class World:
                 while not all(page.states for page in self._pages):
                     await asyncio.sleep(0.05)
             await self._inject(seconds)
-            return await self._settle(sum(int(writer.communicate()[0] or 0) for writer in self._writers))
+            return await self._verdict(sum(int(writer.communicate()[0] or 0) for writer in self._writers))
         finally:
             for task in running:
                 task.cancel()
@@ -146,8 +146,8 @@ class World:
         assert await reader.readline() == b"+OK\r\n"
         writer.close()
 
-    async def _settle(self, writes: int) -> Verdict:
-        until = time.monotonic() + SETTLE_SECONDS
+    async def _verdict(self, writes: int) -> Verdict:
+        until = time.monotonic() + EQUAL_SECONDS
         while True:
             expected = await asyncio.to_thread(self._rows)
             pairs = [(page.rows, expected[page.is_staff]) for page in self._pages]
