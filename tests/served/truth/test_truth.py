@@ -98,7 +98,12 @@ class World:
                 while not all(page.states for page in self._pages):
                     await asyncio.sleep(0.05)
             await self._inject(seconds)
-            return await self._verdict(sum(int(writer.communicate()[0] or 0) for writer in self._writers))
+            writes = sum(int(writer.communicate()[0] or 0) for writer in self._writers)
+            assert {writer.returncode for writer in self._writers} <= {0, -signal.SIGKILL}
+            verdict = await self._verdict(writes)
+            for task in running:
+                assert not task.done(), task.exception()
+            return verdict
         finally:
             for task in running:
                 task.cancel()

@@ -1,5 +1,6 @@
 """The connection of a page that shows the rows of a live model."""
 
+import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ class LiveConsumer(BaseWebSocketConsumer):
     live: ClassVar[type[LiveModel]]
     live_scope: Any = None  # the value of the declaration's scope, which all rows of the page share
     _page: "_Page | None" = None
+    _showing: asyncio.Lock | None = None
 
     async def connect(self) -> None:
         await super().connect()
@@ -51,10 +53,18 @@ class LiveConsumer(BaseWebSocketConsumer):
         await self._write(Writer.delete, data)
 
     async def _write(self, method: Callable[[Writer, Message], None], data: Message) -> None:
-        await database_sync_to_async(method)(Writer(self.live, self.user, self._scope_value()), data)
+        await database_sync_to_async(self._call)(method, data)
+
+    def _call(self, method: Callable[[Writer, Message], None], data: Message) -> None:
+        method(Writer(self.live, self.user, self._scope_value()), data)
 
     async def _show(self, position: Position, version: str) -> None:
         """version: of the view that the client shows already, if that is known."""
+        self._showing = self._showing or asyncio.Lock()
+        async with self._showing:  # a loss or a re-check may ask for the rows while connect() does
+            await self._show_one(position, version)
+
+    async def _show_one(self, position: Position, version: str) -> None:
         try:
             query = Query(self.live, self._scope_value(), await self.snapshot_key())
         except ValidationError:
@@ -64,7 +74,8 @@ class LiveConsumer(BaseWebSocketConsumer):
             await self.close(CloseCode.NO_SUCH_PATH)
             return
         if self._page is None or self._page.view.query != query:
-            await self.disconnect(CloseCode.FAILED)
+            if self._page:
+                await self._page.leave()
             self._page = _Page(self)
             self._page.view = await get_views().join(query, self._page)
         await self._page.show(position, version)

@@ -276,8 +276,7 @@ class _Windows:
         with self._lock:
             change = self._waiting.pop(name, None)
             self._last[name] = time.monotonic()
-        if change:
-            publish(name, change.text())
+        if change and publish(name, change.text()):  # else the mark has the pages read again
             get_streams().unmark(name, change.ids)
 
 

@@ -25,13 +25,14 @@ class Writer:
         self._user = user
         self._scope = scope
         self._using = router.db_for_write(declared.model)
+        self._audience = declared.audience(user)
 
     def add(self, data: Message) -> None:
         self._ask("add", None)
         row = self._declared.model()
         if self._declared.scope:
             setattr(row, _column(self._field(self._declared.scope)), self._scope)
-        self._assign(row, data, _fields(data))
+        self._assign(row, data, self._fields(data))
         self._save(row)
 
     def change(self, data: Any) -> None:
@@ -58,7 +59,7 @@ class Writer:
 
     def _find(self, key: Any) -> Model:
         """The row, locked: by a query of its own, since a database may not lock rows of the declared one."""
-        rows = self._declared.rows(self._scope, self._declared.audience(self._user))
+        rows = self._declared.rows(self._scope, self._audience)
         try:
             row: Model = self._declared.model._base_manager.using(self._using).select_for_update().get(pk=key)
             if not rows.filter(pk=key).exists():
@@ -71,7 +72,7 @@ class Writer:
         """The fields that the page's user changed. Raises MessageError if somebody else changed one of them, too."""
         opened = data.opened if isinstance(data.opened, dict) else {}
         changed, conflicts = [], {}
-        for name in _fields(data):
+        for name in self._fields(data):
             before = self._value(name, opened.get(name))
             wanted, present = self._value(name, getattr(data, name)), getattr(row, _column(self._field(name)))
             if wanted == before:
@@ -111,6 +112,11 @@ class Writer:
         except ValidationError:
             return value
 
+    def _fields(self, data: Message) -> list[str]:
+        """The fields of a message that its user sees: others cannot be written, nor found out by a conflict."""
+        hidden = {"id", "opened", *self._declared.hidden(self._audience)}
+        return [name for name in type(data).model_fields if name not in hidden]
+
     def _field(self, name: str) -> Any:
         return self._declared.model._meta.get_field(name)
 
@@ -125,10 +131,6 @@ class Writer:
             raise MessageError("invalid", general or gettext("Not all values are valid."), fields=texts) from error
         except IntegrityError as error:
             raise MessageError("invalid", gettext("The database refuses this: another row is in its way.")) from error
-
-
-def _fields(data: Message) -> list[str]:
-    return [name for name in type(data).model_fields if name not in ("id", "opened")]
 
 
 def _column(field: Any) -> str:

@@ -19,6 +19,7 @@ from apps.common.live.messages import Related
 from apps.common.live.view import Query, get_views
 from apps.common.testing import connect
 from apps.common.testing.users import make_row
+from apps.common.websockets.fields import Json
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.streams import get_streams, redis_lag_check
@@ -54,7 +55,7 @@ def _declared():
 def published(monkeypatch):
     """The notifications so far, of a topic that is followed."""
     found = []
-    monkeypatch.setattr(publishing, "publish", lambda group, body: found.append(body))
+    monkeypatch.setattr(publishing, "publish", lambda group, body: found.append(body) or True)
     monkeypatch.setattr(MemoryStreams, "is_followed", lambda self, group: group == TOPIC)
     monkeypatch.setattr(publishing._windows, "_last", {})
     return found
@@ -497,3 +498,62 @@ def test_a_manager_whose_updates_are_not_seen_is_named():
 def test_a_deletion_by_the_database_is_named(monkeypatch):
     monkeypatch.setattr(LogEntry._meta.get_field("user").remote_field, "on_delete", models.DB_CASCADE)
     assert "common.E018" in {each.id for each in check_live_models()}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Writing
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class ChangeEntry(Message):
+    id: int
+    object_repr: str = "a"
+    action_flag: int = 1
+    opened: Json
+
+
+class DeleteEntry(Message):
+    id: int
+
+
+class LiveWritable(LiveEntry):
+    @classmethod
+    def may(cls, user, action, row):
+        return action != "delete"
+
+    @classmethod
+    def hidden(cls, audience):
+        return () if audience else ("object_repr",)
+
+
+class WritingConsumer(EntriesConsumer):
+    live = LiveWritable
+
+    async def handle_change_entry(self, data: ChangeEntry) -> None:
+        await self.change(data)
+
+    async def handle_delete_entry(self, data: DeleteEntry) -> None:
+        await self.delete(data)
+
+
+async def test_a_field_that_the_user_does_not_see_is_neither_written_nor_found_out(user, staff_user):
+    with connected(LiveWritable):
+        row = await sync_to_async(save)(user, "secret")
+        opened = {"object_repr": "a guess", "action_flag": 1}
+        for each in (user, staff_user):
+            async with connect(PATH, each, application=serve(WritingConsumer)) as client:
+                change = {"id": row.pk, "object_repr": "mine", "action_flag": 1, "opened": opened}
+                answer = await client.request("change_entry", **change)
+                assert ("secret" in str(answer)) == (each is staff_user)
+        await row.arefresh_from_db()
+        assert row.object_repr == "secret"
+
+
+async def test_what_may_not_be_done_and_rows_that_are_not_seen_are_refused(user):
+    with connected(LiveWritable):
+        seen, unseen = [await sync_to_async(save)(user, "a", flag) for flag in (1, 2)]
+        async with connect(PATH, user, application=serve(WritingConsumer)) as client:
+            assert (await client.request("delete_entry", id=seen.pk))["data"]["code"] == "forbidden"
+            for key in (unseen.pk, 999_999):
+                answer = await client.request("change_entry", id=key, opened={})
+                assert answer["data"]["code"] == "not_found"

@@ -103,9 +103,14 @@ def _warn_once() -> None:
     logger.warning(UNSERVED)
 
 
-def publish(group: str, body: str) -> None:
-    """Broadcast an encoded message now, from any thread; a failure is logged."""
-    _broadcast(group, body, strict=False)
+def publish(group: str, body: str) -> bool:
+    """Broadcast an encoded message now, from any thread. A failure is logged; returns whether it was accepted."""
+    try:
+        get_streams().append(group, body)
+    except StreamsUnavailable as error:
+        _log(group, error)
+        return False
+    return True
 
 
 def _after_commit(function: Callable[[], object], name: str, using: str | None = None, robust: bool = True) -> None:
