@@ -4,9 +4,8 @@ import os
 
 from django.db.models import QuerySet
 
-from apps.common.live import publishing, view
+from apps.common.live import view
 from apps.common.live.declaration import LiveModel
-from apps.common.websockets.streams.redis import RedisStreams
 
 from . import messages
 from .models import Order
@@ -32,16 +31,5 @@ class LiveOrder(LiveModel):
         return rows if audience or DEFECT == "no_filter" else rows.exclude(status="paid")
 
 
-async def _end_no_marks(self, group):
-    pass
-
-
-if DEFECT == "before_commit":
-    publishing._Batch.publish_after_commit = lambda self: self()
-if DEFECT == "no_marks":
-    RedisStreams._end_marks = _end_no_marks
 if DEFECT == "no_state_at_reconnect":
     view.View.version = "always the same"
-if DEFECT == "no_read_after_a_read":
-    deliver = view.View.deliver
-    view.View.deliver = lambda self, group, event: None if self._is_reading else deliver(self, group, event)

@@ -33,7 +33,7 @@ class LiveConsumer(BaseWebSocketConsumer):
         if self._page:
             await self._page.leave()
 
-    async def snapshot_key(self) -> Hashable:  # type: ignore[override]  # the base awaits it
+    async def snapshot_key(self) -> Hashable:
         """The audience of the user."""
         return await database_sync_to_async(self.live.audience)(self.user) if _is_overridden(self.live) else None
 

@@ -76,10 +76,9 @@ class LiveModel:
     def options(cls, field: str, user: "_AnyUser") -> QuerySet[Any]:
         """Override to say which rows a form offers for a foreign key, and accepts. By default all, for those who may
         view them by Django's permission; none for others."""
-        related = cls.model._meta.get_field(field).related_model
-        assert isinstance(related, type), f"{field} is a foreign key"
+        related: Any = cls.model._meta.get_field(field).related_model
         meta = related._meta
-        rows = related._default_manager.all()
+        rows: QuerySet[Any] = related._default_manager.all()
         return rows if user.has_perm(f"{meta.app_label}.view_{meta.model_name}") else rows.none()
 
     # -----------------------------------------------------------------------------------------------------------------

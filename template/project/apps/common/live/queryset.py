@@ -57,7 +57,7 @@ class LiveQuerySet(models.QuerySet[M]):
 
     def _delete_many(self) -> tuple[int, dict[str, int]]:
         """As QuerySet.delete(), without an object for each row if only this package listens to their deletion."""
-        rows = self.all()
+        rows: Any = self.all()
         rows._for_write = True
         rows.query.select_for_update = False
         rows.query.select_related = False

@@ -35,6 +35,13 @@ class EntryDeleted(Message):
     id: int
 
 
+def apart(declared: type[LiveModel]) -> type[LiveModel]:
+    """A declaration that only connected() follows."""
+    publishing.declarations.remove(declared)
+    return declared
+
+
+@apart
 class LiveEntry(LiveModel):
     """The newest entries first, but for those of the flag 3; of the flag 2 staff alone sees them."""
 

@@ -32,6 +32,7 @@ from .live_rows import (
     EntryRow,
     EntrySaved,
     LiveEntry,
+    apart,
     connected,
     rows_in_database,
     rows_of,
@@ -290,6 +291,7 @@ async def test_a_query_that_changes_with_the_clock_is_read_again(user, monkeypat
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@apart
 class LiveOwnEntry(LiveModel):
     model = LogEntry
     row, saved, deleted = EntryRow, EntrySaved, EntryDeleted
@@ -516,6 +518,7 @@ class DeleteEntry(Message):
     id: int
 
 
+@apart
 class LiveWritable(LiveEntry):
     @classmethod
     def may(cls, user, action, row):

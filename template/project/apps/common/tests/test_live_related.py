@@ -13,7 +13,7 @@ from apps.common.testing import connect
 from apps.common.websockets.messages import Message
 from apps.common.websockets.streams.memory import MemoryStreams
 
-from .live_rows import EntriesConsumer, connected
+from .live_rows import EntriesConsumer, apart, connected
 from .serving import PATH, serve
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,15 +57,18 @@ class BoardRow(Message):
     id: int
 
 
+@apart
 class LiveCard(LiveModel):
     model = Card
     row, saved, deleted = CardRow, CardSaved, CardDeleted
 
 
+@apart
 class LiveCardOfBoard(LiveCard):
     scope = "board"
 
 
+@apart
 class LiveBoard(LiveModel):
     model = Board
     row = saved = deleted = BoardRow

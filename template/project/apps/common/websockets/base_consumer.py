@@ -1,7 +1,7 @@
 """The base of every feature's consumer: its limits, its hooks, and its methods. The parts are in connection/."""
 
 import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -140,7 +140,7 @@ class BaseWebSocketConsumer(AsyncJsonWebsocketConsumer):
         read follow, and some that are part of it may: handling a message twice must change nothing."""
         return ()
 
-    def snapshot_key(self) -> Hashable:
+    def snapshot_key(self) -> Hashable | Awaitable[Hashable]:
         """Override to share snapshot() between users: clients of the same group and path for which this returns the
         same see the same state, and share a call if they wait at the same time. None: all of them. By default those of
         the same signed-in user. If it differs after a re-check, the state is sent again."""

@@ -1,6 +1,6 @@
 """The protocols (types) that the parts of a connection require of the consumer and of the connection itself."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
@@ -47,7 +47,7 @@ class Consumer(Protocol):
 
     async def snapshot(self) -> Sequence[Message]: ...
 
-    def snapshot_key(self) -> Hashable: ...
+    def snapshot_key(self) -> Hashable | Awaitable[Hashable]: ...
 
     async def send_state(self, position: Position) -> None: ...
 
