@@ -554,9 +554,9 @@ async def test_a_field_that_the_user_does_not_see_is_neither_written_nor_found_o
 
 async def test_what_may_not_be_done_and_rows_that_are_not_seen_are_refused(user):
     with connected(LiveWritable):
-        seen, unseen = [await sync_to_async(save)(user, "a", flag) for flag in (1, 2)]
+        seen, secret = [await sync_to_async(save)(user, "a", flag) for flag in (1, 2)]
         async with connect(PATH, user, application=serve(WritingConsumer)) as client:
             assert (await client.request("delete_entry", id=seen.pk))["data"]["code"] == "forbidden"
-            for key in (unseen.pk, 999_999):
+            for key in (secret.pk, 999_999):
                 answer = await client.request("change_entry", id=key, opened={})
                 assert answer["data"]["code"] == "not_found"
