@@ -25,7 +25,7 @@ class Board(models.Model):  # noqa: DJ008
     objects = LiveQuerySet.as_manager()
 
     class Meta:
-        app_label = "users"
+        app_label = "admin"
 
 
 class Card(models.Model):  # noqa: DJ008
@@ -35,7 +35,7 @@ class Card(models.Model):  # noqa: DJ008
     objects = LiveQuerySet.as_manager()
 
     class Meta:
-        app_label = "users"
+        app_label = "admin"
         base_manager_name = "objects"
 
 
