@@ -66,7 +66,7 @@ def test_a_folder_of_any_name_is_updated(own_template: Template, tmp_path: Path)
     own_template.feature("orders", project)
     edit(project / "manage.py", top="# mine\n")
     commit(project)
-    for path in ("project/manage.py", "feature/apps/{{ feature }}/consumers.py.jinja"):
+    for path in ("project/manage.py", "feature/apps/{{ feature }}/routing.py.jinja"):
         edit(own_template.path / "template" / path, end="# newer\n")
     own_template.release("1.1.0")
     run(project, "copier", "update", "--defaults", "--quiet")
@@ -167,7 +167,7 @@ def test_no_feature_in(kind: str, template: Template, plain: Path, tmp_path: Pat
 @pytest.fixture
 def large(own_template: Template) -> Template:
     """One file of each scaffold is larger than the disk."""
-    for path in ("project/README.md.jinja", "feature/apps/{{ feature }}/consumers.py.jinja"):
+    for path in ("project/README.md.jinja", "feature/apps/{{ feature }}/routing.py.jinja"):
         edit(own_template.path / "template" / path, end=TOO_MUCH)
     own_template.release("1.1.0")
     return own_template

@@ -109,8 +109,8 @@ class Command(BaseCommand):
             try:
                 writer.write()
                 count += 1
-            except (OperationalError, IntegrityError, Order.MultipleObjectsReturned):
-                pass  # a deadlock, a locked database, a row that exists: as an application meets them
+            except (DatabaseError, Order.MultipleObjectsReturned):
+                pass  # a deadlock, a locked database, a row that exists or is gone: as an application meets them
             time.sleep(writer.chance.uniform(0, 0.06))
         self.stdout.write(str(count))
 
