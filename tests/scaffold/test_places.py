@@ -167,7 +167,8 @@ def test_no_feature_in(kind: str, template: Template, plain: Path, tmp_path: Pat
 @pytest.fixture
 def large(own_template: Template) -> Template:
     """One file of each scaffold is larger than the disk."""
-    for path in ("project/README.md.jinja", "feature/apps/{{ feature }}/routing.py.jinja"):
+    consumer = "{% if not model %}consumers.py{% endif %}.jinja"
+    for path in ("project/README.md.jinja", f"feature/apps/{{{{ feature }}}}/{consumer}"):
         edit(own_template.path / "template" / path, end=TOO_MUCH)
     own_template.release("1.1.0")
     return own_template
