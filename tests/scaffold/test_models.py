@@ -12,6 +12,7 @@ from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 
 from tests.conftest import Tools
 from tests.scaffold.test_names import validators
+from tests.scaffold.test_options import LINTERS, counted
 from tests.template import ROOT, Template, run, snapshot
 
 pytestmark = pytest.mark.turn(3)
@@ -166,24 +167,33 @@ def test_an_app_with_models_keeps_them(template: Template, plain: Path, tmp_path
 
 
 @pytest.fixture(scope="module")
-def project(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(template: Template, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One project with all the features, and their migrations."""
     project = template.project(tmp_path_factory.mktemp("models") / "project")
     for feature, answers in FEATURES.items():
         template.feature(feature, project, **answers)
+    tools.run(project, "python", "manage.py", "makemigrations", "--verbosity", "0")
     return project
-
-
-LINTERS = {
-    "check": ["ruff", "check"],
-    "format": ["ruff", "format", "--check"],
-    "biome": ["biome", "check"],
-    "tsc": ["tsc"],
-}
 
 
 @pytest.mark.parametrize("linter", LINTERS)
 def test_every_feature_satisfies(linter: str, project: Path, tools: Tools) -> None:
     tools.run(project, *LINTERS[linter])
+
+
+def test_every_feature_passes_its_tests_of_the_server(project: Path, tools: Tools) -> None:
+    consumer_tests = [f"apps/{feature}/tests/test_consumer.py" for feature in FEATURES]
+    printed = tools.run(project, "python", "-m", "pytest", "-q", *consumer_tests)
+    assert counted("passed", printed) >= 4 * len(FEATURES)
+    assert "skipped" not in printed
+
+
+def test_the_pages_work_in_a_browser(project: Path, tools: Tools) -> None:
+    tools.run(project, "python", "-m", "apps.common.testing.chromium")
+    browser_tests = [f"apps/{feature}/tests/test_browser.py" for feature in FEATURES]
+    printed = tools.run(project, "python", "-m", "pytest", "-q", *browser_tests)
+    assert counted("passed", printed) >= 2 * len(FEATURES)
+    assert "skipped" not in printed
 
 
 def test_every_feature_passes_its_tests_of_the_service(project: Path, tools: Tools) -> None:

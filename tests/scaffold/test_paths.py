@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tools
-from tests.template import Template, paths
+from tests.template import ROOT, Template, paths
 
 PROJECT = """
 .copier-answers.yml
@@ -113,6 +113,7 @@ apps/common/tests/process.py
 apps/common/tests/protocol.test.js
 apps/common/tests/redis_proxy.py
 apps/common/tests/rows_page.py
+apps/common/tests/sent_forms.py
 apps/common/tests/server_process.py
 apps/common/tests/serving.py
 apps/common/tests/test_access.py
@@ -342,6 +343,7 @@ def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_
     print(f"{len(made)} files, {lines} lines")
     assert len(made) > 80
     assert (len(made) <= MAX_FILES, lines <= MAX_LINES) == (True, True), f"{len(made)} files, {lines} lines"
+    assert f"{len(made)} files with a feature" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_the_first_run_adds_is_to_be_committed(tools: Tools) -> None:

@@ -97,11 +97,12 @@ class Process:
         return True
 
 
-def server(project: Path, python: Path, redis: str = "") -> Process:
+def server(project: Path, python: Path, redis: str = "", **environment: str) -> Process:
     """The project, served by one uvicorn process."""
     port = free_port()
     command = [str(python), "-m", "uvicorn", "config.asgi:application", "--port", str(port), *UVICORN]
-    return Process(command, port, project, REDIS_URL=redis, LOG_LEVEL="CRITICAL", METRICS_TOKEN=METRICS_TOKEN)
+    environment |= {"REDIS_URL": redis, "LOG_LEVEL": "CRITICAL", "METRICS_TOKEN": METRICS_TOKEN}
+    return Process(command, port, project, **environment)
 
 
 def metrics(server: Process) -> tuple[str, dict[str, int]]:

@@ -78,9 +78,7 @@ class World:
         self._chance = random.Random(seed)  # noqa: S311
         redis = f"redis://127.0.0.1:{store.port}"
         self._environment = {**os.environ, **environment, "REDIS_URL": redis, "LOG_LEVEL": "CRITICAL"}
-        self._servers = [server(project, python, redis) for _ in range(2)]
-        for each in self._servers:
-            each._environment |= environment
+        self._servers = [server(project, python, redis, **environment) for _ in range(2)]
         self._writers: list[subprocess.Popen[str]] = []
         self._pages: list[RowsPage] = []
         self._counts = dict.fromkeys(("killed writers", "killed servers", "faults of the store"), 0)

@@ -19,8 +19,13 @@ def check_live_models(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
+def publishes_all(model: type[models.Model]) -> bool:
+    """Whether each write of the model's managers is published, and not only those that send signals."""
+    return all(isinstance(each.all(), LiveQuerySet) for each in (model._default_manager, model._base_manager))
+
+
 def _check_manager(model: type[models.Model], where: str) -> list[CheckMessage]:
-    if all(isinstance(each.all(), LiveQuerySet) for each in (model._default_manager, model._base_manager)):
+    if publishes_all(model):
         return []
     return [
         Warning(

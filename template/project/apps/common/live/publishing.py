@@ -6,7 +6,6 @@ topic, a group that the views of all processes follow.
 
 import atexit
 import json
-import logging
 import os
 import threading
 import time
@@ -26,8 +25,6 @@ from apps.common.websockets.streams.base import StreamsUnavailable
 
 if TYPE_CHECKING:
     from apps.common.live.declaration import LiveModel
-
-logger = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 0.1  # the first change of a topic is published at once, those after it once in this time
 MAX_KEYS = 200  # of a notification; beyond them it is of all rows

@@ -101,16 +101,18 @@ def _existing(label: str) -> Found:
 
 
 def _manager_fix(model: type[models.Model]) -> str:
-    from apps.common.live.queryset import LiveQuerySet  # a project may have removed it
+    from apps.common.live.checks import publishes_all  # a project may have removed it
 
-    if issubclass(getattr(model._default_manager, "_queryset_class", object), LiveQuerySet):
+    if publishes_all(model):
         return ""
     if not _is_own(model):
         return f"What update() and bulk_create() of {model._meta.label} change does not reach the pages by itself."
-    line = "objects = LiveQuerySet.as_manager()"
     return f"""For update() and bulk_create() to reach the pages, add to {model.__name__} in {model.__module__}:
 
-    {line}    # from apps.common.live.queryset import LiveQuerySet"""
+    objects = LiveQuerySet.as_manager()    # from apps.common.live.queryset import LiveQuerySet
+
+    class Meta:
+        base_manager_name = "objects"      # for what Django changes with related rows"""
 
 
 def _find(label: str, found: Found) -> type[models.Model] | None:

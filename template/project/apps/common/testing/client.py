@@ -70,6 +70,8 @@ async def sign_in(user: "AbstractBaseUser") -> str:
 class Client:
     """The browser's end of a connection. `connect()` opens and drops one; a test may also do so itself."""
 
+    waits_for_state = True  # open() returns when the state has arrived that the greeting announces
+
     def __init__(
         self, path: str, cookie: str = "", origin: str = ORIGIN, application: Any = None, raise_exceptions: bool = True
     ) -> None:
@@ -88,8 +90,8 @@ class Client:
         self._close: Message | None = None
 
     async def open(self) -> None:
-        """Connect, and wait for the greeting. Fails if the server refuses the handshake; a consumer that refuses
-        accepts and then closes, for assert_closed()."""
+        """Connect, and wait for the greeting, and for the state if one follows. Fails if the server refuses the
+        handshake; a consumer that refuses accepts and then closes, for assert_closed()."""
         self.received, self._close = [], None
         self._exceptions.start()
         self._communicator = ApplicationCommunicator(self._serve, self._scope())
@@ -97,6 +99,8 @@ class Client:
         event = await self._next_event("the handshake")
         assert event["type"] == "websocket.accept", f"{self.path} refused the handshake: {event}"
         await self._receive("the greeting")
+        while self.waits_for_state and self._expects_state() and not self._close:
+            await self._receive("the state")
 
     async def drop(self, code: int = 1006) -> None:
         """Lose the connection, and wait until the server has cleaned up. Harmless if it is lost already."""
@@ -214,14 +218,18 @@ class Client:
         self.received.append(message)
         self._follow(message)
 
+    def _expects_state(self) -> bool:
+        """Whether a state was announced and has not arrived as a whole."""
+        is_announced = bool(self.received) and self.received[0].get("data", {}).get("state") is True
+        return is_announced and not any(_is_state(message) for message in self.received)
+
     def _follow(self, message: Message) -> None:
         """Keep the position and the view as the page's service does."""
         type_, data = message["type"], message.get("data", {})
         position = {name: data.get(name) for name in ("epoch", "seq")}
         is_welcome = type_ == "welcome" and not data.get("state")  # the position comes with the state
         is_lost = type_ == "resync" or (is_welcome and data["recovered"] is False)
-        is_state = type_ == "state" and data["complete"]
-        if position["epoch"] and (is_lost or is_state or (is_welcome and not self.position)):
+        if position["epoch"] and (is_lost or _is_state(message) or (is_welcome and not self.position)):
             self.position = position
         elif self.position and "seq" in message:
             self.position["seq"] = message["seq"]
@@ -293,6 +301,10 @@ class _Exceptions(logging.Handler):
 
 # The connection that runs; None in code that serves several, such as the delivery of events.
 _connection: ContextVar[object] = ContextVar("connection", default=None)
+
+
+def _is_state(message: Message) -> bool:
+    return message["type"] == "state" and bool(message["data"]["complete"])
 
 
 def _finish(future: asyncio.Future[None]) -> None:

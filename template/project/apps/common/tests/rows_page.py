@@ -4,6 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import path
 
+from .sent_forms import SEND
+
 FIELDS = """
     <div class="live-field"><label for="FORM-item">Item</label>
         <input id="FORM-item" name="item" required></div>
@@ -24,7 +26,8 @@ FIELDS = """
             <option value=""></option><option value="1">ann</option><option value="2">bob</option>
         </select></div>
 """
-PAGE = """{% extends "base.html" %}
+PAGE = (
+    """{% extends "base.html" %}
 {% load i18n websockets %}
 {% block head %}
     <script type="module" nonce="{{ csp_nonce }}">
@@ -33,13 +36,9 @@ PAGE = """{% extends "base.html" %}
         import { LiveForm } from '/static/js/components/live_form.js';
         import { LiveRows } from '/static/js/components/live_rows.js';
         import { hasInput } from '/static/js/components/page_reload.js';
-
-        window.sent = []; // of each message: the data, and the functions that answer it
-        const send = (data) => new Promise((resolve, reject) => {
-            sent.push({ data, resolve, reject });
-            dispatchEvent(new Event('sent'));
-        });
-        window.refuse = (code, data) => {
+"""
+    + SEND
+    + """        window.refuse = (code, data) => {
             sent.at(-1).reject(Object.assign(new Error(`Refused: ${code}.`), { code, data }));
         };
         const list = document.querySelector('[data-rows]');
@@ -102,7 +101,11 @@ PAGE = """{% extends "base.html" %}
         </dialog>
     </div>
 {% endblock %}
-""".replace("ADD<", FIELDS.replace("FORM", "add") + "<").replace("EDIT\n", FIELDS.replace("FORM", "edit") + "\n")
+"""
+)
+PAGE = PAGE.replace("ADD<", FIELDS.replace("FORM", "add") + "<").replace(
+    "EDIT\n", FIELDS.replace("FORM", "edit") + "\n"
+)
 
 
 def rows_page(request: HttpRequest) -> HttpResponse:

@@ -1,6 +1,5 @@
 """LiveForm and EventList in a browser: a form with a control of each type, and a list of events."""
 
-import asyncio
 import re
 
 import pytest
@@ -13,21 +12,20 @@ from playwright.async_api import expect
 from apps.common.tests.catalogue import write_catalogue
 from config.urls import urlpatterns as project_urls
 
+from .sent_forms import SEND, sent
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PAGE = """{% extends "base.html" %}
+PAGE = (
+    """{% extends "base.html" %}
 {% load i18n websockets %}
 {% block head %}
     <script type="module" nonce="{{ csp_nonce }}">
         import { EventList } from '/static/js/components/event_list.js';
         import { LiveForm } from '/static/js/components/live_form.js';
-
-        window.sent = []; // of each message: the data, and the functions that answer it
-        const send = (data) => new Promise((resolve, reject) => {
-            sent.push({ data, resolve, reject });
-            dispatchEvent(new Event('sent'));
-        });
-        for (const form of document.forms) if (form.matches('.live-form')) new LiveForm(form, send);
+"""
+    + SEND
+    + """        for (const form of document.forms) if (form.matches('.live-form')) new LiveForm(form, send);
         window.refuse = (message, fields) => {
             sent.at(-1).reject(Object.assign(new Error(message), { data: { fields } }));
         };
@@ -129,6 +127,7 @@ PAGE = """{% extends "base.html" %}
     </div>
 {% endblock %}
 """
+)
 EVENT = {
     "item": "<b>tea</b>",
     "quantity": 1234.5,
@@ -168,21 +167,6 @@ async def type_into(page, **values):
         assert await page.evaluate("document.activeElement.name") == name
         for part in re.split("(Space|Tab)", value):
             await (page.keyboard.press(part) if part in ("Space", "Tab") else page.keyboard.type(part))
-
-
-async def sent(page, number=1):
-    """The data of the message with this number, as soon as it is sent."""
-    waiting = page.evaluate(
-        """async (number) => {
-            while (sent.length < number) await new Promise((go) => addEventListener('sent', go, { once: true }));
-            return sent[number - 1].data;
-        }""",
-        number,
-    )
-    try:
-        return await asyncio.wait_for(waiting, timeout=10)
-    except TimeoutError:
-        raise AssertionError(await page.locator("form").first.aria_snapshot()) from None
 
 
 async def test_a_person_without_a_mouse_sends_values_of_each_type(page):

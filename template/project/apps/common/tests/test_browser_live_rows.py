@@ -1,10 +1,10 @@
 """LiveRows and EditForm in a browser: a list of rows that change, the forms that change them, and pending changes."""
 
-import asyncio
-
 import pytest
 import pytest_asyncio
 from playwright.async_api import expect
+
+from .sent_forms import sent
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -18,18 +18,6 @@ async def page(shared_browser, server):
         await page.goto(f"{server.url}/rows/")
         yield page
     assert not errors
-
-
-async def sent(page, number=1):
-    """The data of the message with this number, as soon as it is sent."""
-    waiting = page.evaluate(
-        """async (number) => {
-            while (sent.length < number) await new Promise((go) => addEventListener('sent', go, { once: true }));
-            return sent[number - 1].data;
-        }""",
-        number,
-    )
-    return await asyncio.wait_for(waiting, timeout=10)
 
 
 async def items(page):

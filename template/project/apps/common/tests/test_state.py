@@ -69,6 +69,11 @@ def waiting(**attributes):
     return counting(WaitingConsumer, may_return=asyncio.Event(), began=asyncio.Event(), **attributes)
 
 
+@pytest.fixture(autouse=True)
+def _greeted_clients(monkeypatch):
+    monkeypatch.setattr(Client, "waits_for_state", False)  # a test decides when the state is sent
+
+
 @pytest.fixture(params=["memory", "valkey"])
 def store(request):
     """Every test that asks for it runs over both stores."""

@@ -77,8 +77,9 @@ class Command(BaseCommand):
         width = max(len(serve), len(test))
         migrate = f"\n  {f'{manage} migrate':{width}}    makes its table" if has_new_model else ""
         page = re.search(r'^URL = "(.+)"', (PROJECT / "apps" / name / "urls.py").read_text(encoding="utf-8"), re.M)
+        removal = f"after `{manage} migrate {name} zero`, " if has_new_model else ""
         return f"""
-apps/{name} is live; nothing else needs editing. Removing the folder removes the feature.
+apps/{name} is live; nothing else needs editing. To remove the feature, {removal}remove the folder.
 {migrate}
   {serve:{width}}    then open http://127.0.0.1:8000{page[1] if page else "/"}
   {test:{width}}    tests it

@@ -19,7 +19,7 @@ async def test_place_order_works_from_the_keyboard(open_page, user):
     await form.locator("[name=item]").fill("item")
     await form.locator("[name=quantity]").fill("1")
     await form.locator("button").press("Enter")
-    await form.get_by_text("Done").wait_for()
+    await form.get_by_role("status").get_by_text("Done").wait_for()
     event = page.locator("[data-events] li", has_text="Order placed")
     await event.locator("[data-field=item]", has_text="item").wait_for()
 
@@ -29,7 +29,7 @@ async def test_cancel_order_works_from_the_keyboard(open_page, user):
     form = page.locator("[data-action=cancel-order]")
     await form.locator("[name=id]").fill("7")
     await form.locator("button").press("Enter")
-    await form.get_by_text("Done").wait_for()
+    await form.get_by_role("status").get_by_text("Done").wait_for()
     event = page.locator("[data-events] li", has_text="Order cancelled")
     await event.wait_for()
 
