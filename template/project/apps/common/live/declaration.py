@@ -118,7 +118,9 @@ class LiveModel:
         field = cls.model._meta.get_field(name)
         if isinstance(field, models.ForeignKey):
             key = getattr(row, field.attname)
-            return None if key is None else Related(key=key, label=cls._label(row, name))
+            if key is None:
+                return None
+            return Related(key=key if isinstance(key, int) else str(key), label=cls._label(row, name))
         value = getattr(row, name)
         if isinstance(field, models.FileField):
             return value.url if value else ""

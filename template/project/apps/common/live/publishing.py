@@ -112,8 +112,11 @@ def changed(model: type[models.Model], keys: Iterable[Any] | None, using: str) -
 
 def live_reload(model: type[models.Model] | None = None) -> None:
     """Have every page that shows rows of the model read them again, after what Django cannot see: raw SQL, a restored
-    backup. None: of all models."""
-    for name in {topic(declared.model) for declared in declarations if model in (None, declared.model)}:
+    backup. None: of all models. Raises LookupError for a model that no feature shows."""
+    names = {topic(declared.model) for declared in declarations}
+    if model and topic(model) not in names:
+        raise LookupError(f"No feature shows rows of {model._meta.label}.")
+    for name in [topic(model)] if model else names:
         _windows.add(name, None, {})
 
 
@@ -272,7 +275,8 @@ class _Windows:
     def _publish(self, name: str) -> None:
         with self._lock:
             change = self._waiting.pop(name, None)
-            self._last[name] = time.monotonic()
+            if change:
+                self._last[name] = time.monotonic()
         if change and publish(name, change.text()):  # else the mark has the pages read again
             get_streams().unmark(name, change.ids)
 

@@ -436,7 +436,10 @@ async def test_what_django_cannot_see_is_shown_after_live_reload(user):
         await client.assert_broadcast("entry_saved", id=row.pk, object_repr="raw")
 
 
-@pytest.mark.parametrize(("name", "problem"), [("admin.Nothing", "no model"), ("sessions.Session", "No feature")])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("admin.Nothing", "admin.Nothing"), ("sessions.Session", "No feature"), ("users.User", "No feature")],
+)
 def test_live_reload_names_what_is_not_live(name, problem):
     with pytest.raises(CommandError, match=problem):
         call_command("live_reload", name)

@@ -1,6 +1,7 @@
 """Writes that Django makes for related rows, or without a signal, and pages that come while something is written."""
 
 import os
+from uuid import uuid4
 
 import pytest
 from django.db import connection, models, transaction
@@ -22,6 +23,7 @@ STATE = ("a state", lambda message: message["type"] == "state")
 
 
 class Board(models.Model):  # noqa: DJ008
+    id = models.UUIDField(primary_key=True, default=uuid4)
     objects = LiveQuerySet.as_manager()
 
     class Meta:
@@ -107,9 +109,17 @@ async def test_a_foreign_key_that_is_set_to_null(user):
         await client.assert_broadcast("card_saved", hint=None)
 
 
+async def test_a_key_that_is_no_number(user):
+    board = await Board.objects.acreate()
+    await Card.objects.acreate(name="a", hint=board)
+    async with connect(PATH, user, application=serve(CardsConsumer)) as client:
+        state = await client.next_message(*STATE)
+        assert state["data"]["messages"][0]["data"]["hint"] == {"key": str(board.pk), "label": ""}
+
+
 async def test_a_row_that_is_added_to_a_related_one(user):
     board, card = await Board.objects.acreate(), await Card.objects.acreate(name="a")
-    async with connect(f"/ws/{board.pk}/", user, application=serve(BoardConsumer)) as client:
+    async with connect(f"/ws/{board.pk.hex}/", user, application=serve(BoardConsumer)) as client:
         await client.next_message(*STATE)
         await board.cards.aadd(card)
         await client.assert_broadcast("card_saved", id=card.pk)
@@ -117,7 +127,7 @@ async def test_a_row_that_is_added_to_a_related_one(user):
 
 async def test_rows_whose_keys_the_database_does_not_return(user):
     board = await Board.objects.acreate()
-    async with connect(f"/ws/{board.pk}/", user, application=serve(BoardConsumer)) as client:
+    async with connect(f"/ws/{board.pk.hex}/", user, application=serve(BoardConsumer)) as client:
         await client.next_message(*STATE)
         await Card.objects.abulk_create([Card(name="a", board=board)], ignore_conflicts=True)
         await client.assert_broadcast("card_saved", name="a")

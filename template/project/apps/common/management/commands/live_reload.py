@@ -5,7 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.common.live.publishing import is_live, live_reload
+from apps.common.live.publishing import live_reload
 
 
 class Command(BaseCommand):
@@ -17,11 +17,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for name in options["models"]:
             try:
-                model = apps.get_model(name)
+                live_reload(apps.get_model(name))
             except (LookupError, ValueError) as error:
-                raise CommandError(f"{name!r} is no model: {error}. Write it as app_label.Model.") from error
-            if not is_live(model):
-                raise CommandError(f"No feature shows rows of {name}.")
-            live_reload(model)
+                raise CommandError(f"{name}: {error} Models are written as app_label.Model.") from error
         if not options["models"]:
             live_reload()
