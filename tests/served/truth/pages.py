@@ -73,8 +73,12 @@ class RowsPage:
 
     def _change(self, type_: str, row: Row) -> None:
         self.changes += 1
+        keys = [each["id"] for each in self.rows]
+        here = keys.index(row["id"]) if row["id"] in keys else len(keys)
         rest = [each for each in self.rows if each["id"] != row["id"]]
         if type_ == "order_saved":
             after = row.pop("after")
-            rest.insert(0 if after is None else [each["id"] for each in rest].index(after) + 1, row)
+            others = [key for key in keys if key != row["id"]]
+            unknown = here if after is not None else 0  # after an unknown row: where it is, or last
+            rest.insert(others.index(after) + 1 if after in others else unknown, row)
         self.rows = rest
