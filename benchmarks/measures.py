@@ -6,7 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from client import Client, connect, connect_many, masked, memory_of
+from client import Client, connect, connect_many, cpu_of, masked, memory_of
 
 
 @dataclass
@@ -44,11 +44,14 @@ async def echo(server: Server, connections: int = 100, seconds: float = 3) -> di
     for client in clients:
         client.transport.write(text)
     await asyncio.sleep(0.5)
-    count, began = 0, time.perf_counter()
+    count, began, used = 0, time.perf_counter(), cpu_of(server.pid)
     await asyncio.sleep(seconds)
-    rate = count / (time.perf_counter() - began)
+    rate, used = count / (time.perf_counter() - began), cpu_of(server.pid) - used
     close(clients)
-    return {"echo, round trips/s (100 connections)": rate}
+    return {
+        "echo, 100 connections, CPU for each, µs": used / count * 1e6,
+        "echo, 100 connections, round trips/s": rate,
+    }
 
 
 async def round_trip(server: Server, times: int = 2_000) -> dict[str, float]:
@@ -77,16 +80,45 @@ async def fanout(
     before; and how long the last member waited."""
     group = await Group.join(server, path, members)
     await group.publish()
-    delays, began = [], time.perf_counter()
+    delays, began, used = [], time.perf_counter(), cpu_of(server.pid)
     while time.perf_counter() - began < seconds or len(delays) < 3:
         delays.append(await group.publish())
     rate = len(delays) * members / (time.perf_counter() - began)
+    used = (cpu_of(server.pid) - used) / (len(delays) * members)
     group.close()
     name = f"fan-out to {members:,}"
     return {
+        f"{name}, CPU for each delivery, µs": used * 1e6,
         f"{name}, deliveries/s": rate,
         f"{name}, last receiver p50, ms": statistics.median(delays) * 1e3,
         f"{name}, last receiver p99, ms": sorted(delays)[int(len(delays) * 0.99)] * 1e3,
+    }
+
+
+async def fanout_to_100(server: Server) -> dict[str, float]:
+    """The same to 100."""
+    return await fanout(server, members=100)
+
+
+async def rooms(server: Server, count: int = 200, members: int = 10, seconds: float = 3) -> dict[str, float]:
+    """200 rooms of 10, each of which has its next broadcast as soon as its last member has the one before."""
+    groups = [await Group.join(server, f"/ws/room/{n}/", members, pause=0) for n in range(count)]
+    until, published = time.perf_counter() + seconds, 0
+
+    async def talk(group: Group) -> None:
+        nonlocal published
+        while time.perf_counter() < until:
+            await group.publish()
+            published += 1
+
+    used = cpu_of(server.pid)
+    await asyncio.gather(*map(talk, groups))
+    used = (cpu_of(server.pid) - used) / (published * members)
+    for group in groups:
+        group.close()
+    return {
+        f"{count} rooms of {members}, CPU for each delivery, µs": used * 1e6,
+        f"{count} rooms of {members}, deliveries/s": published * members / seconds,
     }
 
 
@@ -174,10 +206,10 @@ class Group:
         self.done = asyncio.Event()
 
     @classmethod
-    async def join(cls, server: Server, path: str, members: int) -> "Group":
+    async def join(cls, server: Server, path: str, members: int, pause: float = 0.5) -> "Group":
         group = cls()
         group.clients = await connect_many(server.url + path, members, group.on_frame)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(pause)
         return group
 
     def on_frame(self, client: Client, payload: bytes) -> None:

@@ -10,8 +10,9 @@ LESS_IS_BETTER = (" µs", " ms", "KiB", "%")
 class Results:
     """Figures by what was measured and of which server, several of each."""
 
-    def __init__(self, project: str) -> None:
-        self._project = project
+    def __init__(self, servers: list[str]) -> None:
+        self._servers = servers
+        self._project, self._stock = servers[0], "stock Channels"
         self._figures: dict[str, dict[str, list[float]]] = {}
 
     def add(self, what: str, server: str, figure: float) -> None:
@@ -24,13 +25,21 @@ class Results:
         return statistics.median(own / its for own, its in pairs) if pairs and all(its for _, its in pairs) else None
 
     def table(self) -> str:
-        lines = ["| | project | stock | plain | × stock | × plain |", "|---|---:|---:|---:|---:|---:|"]
+        """The medians, and below them the project's ratios to each of the others."""
+        lines = [f"| | {' | '.join(self._servers)} |", f"|---|{'---:|' * len(self._servers)}"]
         for what, by_server in self._figures.items():
-            medians = {server: statistics.median(figures) for server, figures in by_server.items()}
-            cells = [f"{medians[server]:,.1f}" if server in medians else "" for server in ("project", "stock", "plain")]
-            ratios = [self.ratio(what, self._project, server) for server in ("stock", "plain")]
-            cells += [f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios]
+            cells = [
+                f"{statistics.median(by_server[each]):,.1f}" if each in by_server else "" for each in self._servers
+            ]
             lines.append(f"| {what} | {' | '.join(cells)} |")
+        others = self._servers[1:]
+        lines += ["", f"| the project's figure, divided by that of | {' | '.join(others)} |"]
+        lines.append(f"|---|{'---:|' * len(others)}")
+        for what in self._figures:
+            ratios = [self.ratio(what, self._project, each) for each in others]
+            if any(ratios):
+                cells = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+                lines.append(f"| {what} | {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path) -> None:
@@ -46,11 +55,11 @@ class Results:
         matplotlib.rcParams.update({"svg.hashsalt": "results", "font.size": 10})
         from matplotlib import pyplot
 
-        rows = [what for what in self._figures if self.ratio(what, self._project, "stock")]
+        rows = [what for what in self._figures if self.ratio(what, self._project, self._stock)]
         figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
         own = [self._times_better(what, self._project) for what in rows]
         axes.barh(rows, [times - 1 for times in own], left=1, color="#0c7a5e", height=0.6, label="a generated project")
-        plain = {what: self._times_better(what, "plain") for what in rows if "plain" in self._figures[what]}
+        plain = {what: self._times_better(what, "plain ASGI") for what in rows if "plain ASGI" in self._figures[what]}
         axes.plot(list(plain.values()), list(plain), "D", color="#e08a3c", label="plain ASGI, without a framework")
         axes.set(xscale="log", xlim=(1, max([*own, *plain.values()]) * 1.2), xlabel="times better than stock Channels")
         axes.xaxis.set_major_formatter("{x:g} ×")
@@ -62,6 +71,6 @@ class Results:
         figure.savefig(path, metadata={"Date": None})
 
     def _times_better(self, what: str, server: str) -> float:
-        times = self.ratio(what, server, "stock")
+        times = self.ratio(what, server, self._stock)
         assert times, f"{what}: stock Channels has no figure"
         return 1 / times if any(unit in what for unit in LESS_IS_BETTER) else times

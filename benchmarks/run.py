@@ -1,4 +1,4 @@
-"""Runs a generated project, stock Channels and a plain ASGI application side by side, in turns: `make bench`.
+"""Runs a generated project beside what a user might pick instead, in turns: `make bench`.
 
 What counts are the ratios: machines differ, and drift. Everything talks to 127.0.0.1, and stops by itself. A run of all
 measures writes results.md and results.svg.
@@ -26,25 +26,27 @@ from results import Results
 
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parent
-APPLICATIONS = {"project": "config.asgi:application", "stock": "stock:application", "plain": "plain:application"}
 # As in production: with DEBUG on, Django would keep a log of its queries, which counts as memory of the connections.
 PRODUCTION = {
     "DEBUG": "0",
     "SECRET_KEY": "of a benchmark that only this machine can reach",
     "ALLOWED_HOSTS": "127.0.0.1",
 }
-UVICORN = [
-    "--ws",
-    "websockets-sansio",
-    "--ws-per-message-deflate",
-    "false",
-    "--log-level",
-    "warning",
-    "--no-access-log",
-]
-
-PROJECT, STOCK, PLAIN = APPLICATIONS
-ALL = [PROJECT, STOCK, PLAIN]
+UVICORN = "-m uvicorn --ws websockets-sansio --ws-per-message-deflate false --log-level warning --no-access-log --port"
+# The command of each server, as arguments of the project's Python, or of a program of its own.
+SERVERS = {
+    "project": "-m apps.common.server",
+    "project, by ASGI": f"{UVICORN} PORT config.asgi:application",  # as another server than its own would run it
+    "stock Channels": f"{UVICORN} PORT stock:application",
+    "plain ASGI": f"{UVICORN} PORT plain:application",
+    "Starlette": f"{UVICORN} PORT starlette_server:application",
+    "websockets": f"{HERE}/servers/websockets_server.py",
+    "picows": f"{HERE}/servers/picows_server.py",
+    "Node ws": f"node {HERE}/servers/node_ws.js",
+}
+PACKAGES = ["uvloop", "starlette", "picows"]
+PROJECT, ASGI, STOCK, PLAIN, *PEERS = SERVERS
+ALL = list(SERVERS)
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,18 @@ class Measure:
 
 
 MEASURES = {
+    "fanout100": Measure(measures.fanout_to_100, ALL, in_rounds=True),
+    "fanout": Measure(measures.fanout, ALL, in_rounds=True),
+    "fanout4000": Measure(measures.fanout_to_4000, [PROJECT, ASGI, PLAIN, *PEERS], in_rounds=True),
+    "rooms": Measure(measures.rooms, ALL, in_rounds=True),
+    "fanout_redis": Measure(measures.fanout, [PROJECT, STOCK], in_rounds=True, over_redis=True),
+    "unnumbered": Measure(measures.unnumbered, [PROJECT], in_rounds=True),
+    "stalled": Measure(measures.stalled, [PROJECT], in_rounds=True),
+    "burst": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True),
+    "burst_redis": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True, over_redis=True),
     "echo": Measure(measures.echo, ALL, in_rounds=True),
     "round_trip": Measure(measures.round_trip, ALL),
     "blocked": Measure(measures.blocked, [PROJECT, STOCK]),
-    "fanout": Measure(measures.fanout, ALL, in_rounds=True),
-    "unnumbered": Measure(measures.unnumbered, [PROJECT], in_rounds=True),
-    "stalled": Measure(measures.stalled, [PROJECT], in_rounds=True),
-    "fanout4000": Measure(measures.fanout_to_4000, [PROJECT, PLAIN], in_rounds=True),
-    "fanout_redis": Measure(measures.fanout, [PROJECT, STOCK], in_rounds=True, over_redis=True),
-    "burst": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True),
-    "burst_redis": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True, over_redis=True),
     "signing_in": Measure(measures.signing_in, [PROJECT, STOCK]),
     "memory": Measure(measures.memory, [PROJECT, STOCK]),
     "growth": Measure(measures.growth, [PROJECT], in_rounds=True),
@@ -82,7 +86,8 @@ def main() -> None:
     unknown = set(options.measures) - set(MEASURES)
     if unknown:
         parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
-    results = Results(PROJECT)
+    results = Results(ALL)
+    pin(os.getpid(), 1)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         project, cookie = prepare(Path(folder) / "project")
         redis = stack.enter_context(valkey(project, Path(folder)))
@@ -106,7 +111,8 @@ def prepare(project: Path) -> tuple[Path, str]:
     copier.run_copy(str(TEMPLATE), project, data={"base_tests": True}, defaults=True, quiet=True, vcs_ref="HEAD")
     shutil.copytree(HERE / "servers" / "bench", project / "apps" / "bench")
     uv(project, "sync", "--quiet")
-    uv(project, "pip", "install", "--quiet", "uvloop")  # as many run in production; for all three alike
+    uv(project, "pip", "install", "--quiet", *PACKAGES)
+    subprocess.run(["npm", "install", "--silent"], cwd=project, check=True)
     uv(project, "run", "manage.py", "migrate", "--verbosity", "0")
     uv(project, "run", "manage.py", "collectstatic", "--no-input", "--verbosity", "0")
     script = (
@@ -148,10 +154,18 @@ def valkey(project: Path, folder: Path) -> Iterator[str]:
 @contextmanager
 def serving(server: str, project: Path, redis: str) -> Iterator[tuple[str, int]]:
     port = free_port()
-    command = [str(project / ".venv/bin/uvicorn"), APPLICATIONS[server], "--port", str(port), *UVICORN]
-    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR", **PRODUCTION}
-    with running(command, port, project, **environment) as pid:
+    words = SERVERS[server].replace("PORT", str(port)).split()
+    command = words if words[0] == "node" else [str(project / ".venv/bin/python"), *words]
+    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR", "PORT": str(port)}
+    with running(command, port, project, **environment, **PRODUCTION) as pid:
+        pin(pid, 0)
         yield f"ws://127.0.0.1:{port}", pid
+
+
+def pin(pid: int, core: int) -> None:
+    """Hold a process to one core, so that the client and the server do not push each other off theirs."""
+    if len(cores := sorted(os.sched_getaffinity(0) | {core})) > 1:
+        os.sched_setaffinity(pid, {cores[core]})
 
 
 @contextmanager

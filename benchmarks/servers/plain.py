@@ -1,9 +1,10 @@
 """The floor: an ASGI application without a framework. Echoes, and hands a publisher's frame to every subscriber."""
 
 import json
+from collections import defaultdict
 from typing import Any
 
-members: dict[Any, None] = {}
+rooms: defaultdict[str, dict[Any, None]] = defaultdict(dict)
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -15,14 +16,15 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     await receive()
     await send({"type": "websocket.accept"})
-    if scope["path"] == "/ws/fanout/":
-        await fan_out(receive, send)
+    if scope["path"] != "/ws/echo/":
+        await fan_out(rooms[scope["path"]], receive, send)
     else:
         while (message := await receive())["type"] == "websocket.receive":
+            json.loads(message["text"])
             await send({"type": "websocket.send", "text": message["text"]})
 
 
-async def fan_out(receive: Any, send: Any) -> None:
+async def fan_out(members: dict[Any, None], receive: Any, send: Any) -> None:
     members[send] = None
     try:
         while (message := await receive())["type"] == "websocket.receive":

@@ -39,16 +39,17 @@ class IdleConsumer(AsyncJsonWebsocketConsumer):
 
 class FanoutConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self):
-        await self.channel_layer.group_add("fanout", self.channel_name)
+        self.group = self.scope["path"].strip("/").replace("/", ".")
+        await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
 
     async def disconnect(self, code):
-        await self.channel_layer.group_discard("fanout", self.channel_name)
+        await self.channel_layer.group_discard(self.group, self.channel_name)
 
     async def receive_json(self, content):
         event = {"type": "broadcast_message", "data": {"type": "news", "data": {"text": content["data"]["text"]}}}
         for _ in range(content["data"].get("times", 1)):
-            await self.channel_layer.group_send("fanout", event)
+            await self.channel_layer.group_send(self.group, event)
 
     async def broadcast_message(self, event):
         await self.send_json(event["data"])
@@ -57,6 +58,6 @@ class FanoutConsumer(AsyncJsonWebsocketConsumer):
 routes = [
     re_path(r"^ws/echo/$", EchoConsumer.as_asgi()),
     re_path(r"^ws/idle/$", IdleConsumer.as_asgi()),
-    re_path(r"^ws/fanout/$", FanoutConsumer.as_asgi()),
+    re_path(r"^ws/(fanout|room/\d+)/$", FanoutConsumer.as_asgi()),
 ]
 application = ProtocolTypeRouter({"websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))})

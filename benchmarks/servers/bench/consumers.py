@@ -62,5 +62,11 @@ class FanoutConsumer(Unlimited):
             await self.broadcast(News(text=data.text))
 
 
+class RoomConsumer(FanoutConsumer):
+    async def connect(self) -> None:
+        self.group_name = f"room.{self.scope['url_route']['kwargs']['room']}"
+        await super().connect()
+
+
 class FanoutWithoutReplayConsumer(FanoutConsumer):
     replay = False

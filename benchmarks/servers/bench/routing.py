@@ -8,5 +8,6 @@ websocket_urlpatterns = [
     re_path(r"^ws/echo/$", consumers.EchoConsumer.as_asgi()),
     re_path(r"^ws/idle/$", consumers.IdleConsumer.as_asgi()),
     re_path(r"^ws/fanout/$", consumers.FanoutConsumer.as_asgi()),
+    re_path(r"^ws/room/(?P<room>\d+)/$", consumers.RoomConsumer.as_asgi()),
     re_path(r"^ws/unnumbered/$", consumers.FanoutWithoutReplayConsumer.as_asgi()),
 ]

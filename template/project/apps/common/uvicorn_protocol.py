@@ -2,11 +2,12 @@
 that do not read, and for the connections of a process.
 
 A consumer's limits count messages of connections that are accepted. Everything before, beneath and beside is bounded
-here.
+here. The WebSocket's also takes frames past ASGI: see `Frames` in websockets/connection/frames.py.
 """
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -36,6 +37,8 @@ FRAMES_PER_SECOND = 1_000  # of one client, of any kind
 FRAMES_AT_ONCE = 4_000  # then a client is closed, with TOO_FAST
 MAX_FRAGMENTS = 1_000  # of one message
 READ_BYTES = 16 * 1024  # that are parsed at a time; an event loop may read 256 KiB at once
+MAX_UNREAD = 16  # messages, and a message of so many bytes, that wait for the application before reading pauses
+UNREAD_BYTES = 16 * 1024
 ABORT_SECONDS = 1.0  # after a close, for a client that does not read
 TOO_FAST, TOO_LARGE = 4429, 1009
 
@@ -89,12 +92,42 @@ class BoundedHTTPProtocol(HTTPProtocol):
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """One connection. What it does not override is uvicorn's."""
+    """One connection, and its Frames. What it does not override is uvicorn's."""
+
+    takes_frames = False
+    on_stop: Callable[[], None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._frames = float(FRAMES_AT_ONCE)  # that may come
         self._counted_at = self.loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_frames()
+        super().connection_lost(exc)
+
+    def start_keepalive(self) -> None:
+        super().start_keepalive()  # the handshake is complete
+        self.takes_frames = not self.conn.extensions  # compressed, each client's would differ
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_frames()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        is_open = self.handshake_complete and not (self.close_sent or self.disconnected or self.transport.is_closing())
+        self.takes_frames = is_open and not self.conn.extensions
+
+    def shutdown(self) -> None:
+        self._stop_frames()
+        super().shutdown()
+
+    def _stop_frames(self) -> None:
+        self.takes_frames = False
+        if on_stop := self.on_stop:
+            self.on_stop = None
+            on_stop()
 
     def handle_connect(self, event: Any) -> None:
         if len(self.connections) > MAX_WEBSOCKETS:
@@ -124,6 +157,21 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         elif self._is_within_bounds():
             super().handle_cont(event)
 
+    def handle_close(self, event: Any) -> None:
+        self._stop_frames()
+        super().handle_close(event)
+
+    def send_receive_event_to_app(self) -> None:
+        # uvicorn pauses reading at each message, and resumes when the application takes it: two system calls.
+        is_paused, self.read_paused = self.read_paused, True
+        size = sum(map(len, self.frames))
+        super().send_receive_event_to_app()
+        self.read_paused = is_paused
+        is_much = size > UNREAD_BYTES or self.queue.qsize() >= MAX_UNREAD
+        if is_much and not (is_paused or self.close_sent or self.disconnected):
+            self.read_paused = True
+            self.transport.pause_reading()
+
     def handle_ping(self) -> None:
         if not self._is_within_bounds():
             return
@@ -137,10 +185,12 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             super().handle_pong(event)
 
     def handle_parser_exception(self) -> None:
+        self._stop_frames()
         super().handle_parser_exception()
         self.disconnected = True  # what the application still sends meets a client that has left
 
     def keepalive_timeout(self) -> None:
+        self._stop_frames()
         super().keepalive_timeout()
         self._abort_soon()
 
@@ -167,6 +217,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         if self.close_sent or self.transport.is_closing():
             return
+        self._stop_frames()
         from apps.common.websockets.process.metrics import count  # uvicorn imports this module before Django is set up
 
         count("refused_connections")

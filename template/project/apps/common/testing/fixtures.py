@@ -26,6 +26,9 @@ from apps.common.websockets.streams import get_streams
 MakeUser = Callable[..., AbstractBaseUser]
 OpenPage = Callable[..., Awaitable[Page]]
 
+ACTION_MS = 10_000  # until a test fails that waits for an element, a wrong selector's for example
+NAVIGATION_MS = 30_000
+
 # Tests in a browser have the marker `browser`
 
 left_out = pytest.StashKey[int]()
@@ -134,7 +137,7 @@ def other_staff_user(make_user: MakeUser) -> AbstractBaseUser:
 @pytest.fixture
 def site(transactional_db: None, settings: Any) -> Iterator[str]:
     """The address of this project, served by uvicorn in a thread: http://127.0.0.1:PORT."""
-    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    settings.ALLOWED_HOSTS = ["127.0.0.1", "testserver"]  # the second is the host of Django's test client
     application = with_static_files(get_default_application())
     server = uvicorn.Server(uvicorn.Config(application, port=0, **UVICORN_OPTIONS))
     started = threading.Event()
@@ -189,6 +192,8 @@ async def open_page(browser: Browser, site: str) -> AsyncIterator[OpenPage]:
 
     async def open_page(path: str, user: AbstractBaseUser | None = None, **options: Any) -> Page:
         context = await browser.new_context(base_url=site, **options)
+        context.set_default_timeout(ACTION_MS)
+        context.set_default_navigation_timeout(NAVIGATION_MS)
         if user:
             name, _, value = (await sign_in(user)).partition("=")
             await context.add_cookies([{"name": name, "value": value, "url": site}])

@@ -16,11 +16,13 @@ from django.urls import path, re_path
 from config.asgi import http  # first: it sets Django up
 
 # isort: split
+from apps.common.fragments import Action, Fragment
 from apps.common.tests import rows_page
 from apps.common.websockets.access.origin import OriginCheck
 from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.asgi import UnknownPath, lifespan
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
+from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.protocol import encode
@@ -30,6 +32,7 @@ PAGE = """{% extends "base.html" %}
 {% block head %}
     <script type="module" nonce="{{ csp_nonce }}">
         import '/static/js/components/connection_status.js';
+        import { applyFragment } from '/static/js/components/fragments.js';
         import { BaseWebSocketService } from '/static/js/services/websocket.js';
 
         class Service extends BaseWebSocketService {
@@ -45,12 +48,13 @@ PAGE = """{% extends "base.html" %}
             window.endpoint = path;
             window.service = new Service({ endpoint: () => window.endpoint, ...options });
             window.service.on('error', () => {});
+            window.service.on('fragment', applyFragment);
             document.querySelector('connection-status').service = window.service;
             window.service.connect();
         };
     </script>
 {% endblock %}
-{% block content %}<h1>Connection</h1> <connection-status></connection-status>{% endblock %}
+{% block content %}<h1>Connection</h1> <connection-status></connection-status><ul id="list"></ul>{% endblock %}
 """
 
 
@@ -66,6 +70,14 @@ class Work(Message):
     """Takes its time."""
 
     seconds: float
+
+
+class Show(Message):
+    """HTML for the list."""
+
+    action: Action
+    target: str
+    html: str
 
 
 class Drain(Message):
@@ -88,6 +100,9 @@ class RoomConsumer(BaseWebSocketConsumer):
 
     async def handle_say(self, data: Say) -> None:
         await self.broadcast(Said(text=data.text))
+
+    async def handle_show(self, data: Show) -> None:
+        await abroadcast(self.group_name, Fragment(**data.model_dump()))
 
     async def handle_work(self, data: Work) -> None:
         await asyncio.sleep(data.seconds)

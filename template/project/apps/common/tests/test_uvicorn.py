@@ -49,8 +49,8 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(consumer=ReadingConsumer) -> AsyncIterator[Server]:
-    server = Server(uvicorn.Config(serve(consumer), port=0, lifespan="off", **UVICORN_OPTIONS))
+async def served(consumer=ReadingConsumer, wrap=lambda application: application, **options) -> AsyncIterator[Server]:
+    server = Server(uvicorn.Config(wrap(serve(consumer)), port=0, lifespan="off", **UVICORN_OPTIONS | options))
     server.started_up = asyncio.Event()
     serving = asyncio.create_task(server.serve())
     await asyncio.wait_for(server.started_up.wait(), 5)

@@ -11,8 +11,10 @@ from pydantic_core.core_schema import CoreSchema
 from apps.common.websockets.fields import hold_plain_types
 
 # No feature may use these: messages of the protocol, and names that later versions need.
-PROTOCOL_TYPES = frozenset({"welcome", "ping", "pong", "state", "changes", "resync", "error", "draining", "message"})
-RESERVED_TYPES = PROTOCOL_TYPES | {"fragment", "presence", "outdated", "contract", "snapshot"}
+PROTOCOL_TYPES = frozenset(
+    {"welcome", "ping", "pong", "state", "changes", "resync", "error", "draining", "fragment", "message"}
+)
+RESERVED_TYPES = PROTOCOL_TYPES | {"presence", "outdated", "contract", "snapshot"}
 
 
 class Message(BaseModel):

@@ -125,6 +125,17 @@ def encode(content: Any) -> str:
     return check_nul(text)
 
 
+def frame(text: str) -> bytes:
+    """A text as a server's WebSocket frame: RFC 6455, 5.2."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
 def welcome(
     position: Position,
     recovered: bool | None,

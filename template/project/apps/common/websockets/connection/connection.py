@@ -15,9 +15,10 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from apps.common.websockets import protocol
 from apps.common.websockets.access.page_user import claim_page
 from apps.common.websockets.connection.dispatcher import Dispatcher
+from apps.common.websockets.connection.frames import Send, transport_of
 from apps.common.websockets.connection.inbox import Inbox
 from apps.common.websockets.connection.interfaces import Consumer
-from apps.common.websockets.connection.outbox import Outbox, Send, transport_of
+from apps.common.websockets.connection.outbox import Outbox
 from apps.common.websockets.connection.subscriptions import Subscriptions
 from apps.common.websockets.page_contracts import Registered
 from apps.common.websockets.process.metrics import count
@@ -323,12 +324,14 @@ class Connection:
     def write(self, text: str) -> None:
         """Send an encoded message as soon as the client takes it; never waits. Ignored before accept()."""
         if self._is_accepted:
-            self.outbox.write({"type": "websocket.send", "text": text})
+            self.outbox.write_text(text)
 
     async def send_text(self, text: str) -> None:
         """Send an encoded message. Waits while the client is too slow. Ignored before accept()."""
         if self._is_accepted:
-            await self.send({"type": "websocket.send", "text": text})
+            self.outbox.write_text(text)
+            if self.outbox.is_busy:
+                await self.outbox.flushed()
 
     def on_overflow(self) -> None:
         """Close a client that is too slow: queued messages are dropped, and replayed after it reconnects."""

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+from apps.common.websockets import protocol
+from apps.common.websockets.connection.frames import Frames, Send, frames_of, transport_of
+from apps.common.websockets.process.events import Event
 from apps.common.websockets.process.registry import get_registry
 
 logger = logging.getLogger(__name__)
 
 OVERHEAD_BYTES = 256  # of a waiting message in memory, beside its text
-
-Send = Callable[[Any], Awaitable[None]]
 
 
 class Outbox:
@@ -24,7 +25,7 @@ class Outbox:
 
     A server's `send` suspends only while its client is too slow. Then further messages wait here, and a task sends
     them as the client catches up: the writer, which may serve a thousand others, never waits. Stepping a coroutine
-    costs about a tenth of making a task.
+    costs about a tenth of making a task. Frames need neither, where the server has them.
 
     Where a middleware has wrapped `send`, it runs in the connection's context, in whichever task.
     on_overflow: called when more bytes wait than the limit. on_failure: called when the server fails to send.
@@ -40,6 +41,7 @@ class Outbox:
         "_send",
         "_task",
         "_waiting",
+        "frames",
         "waiting_bytes",
     )
 
@@ -47,6 +49,7 @@ class Outbox:
         self, send: Send, limit_bytes: int, on_overflow: Callable[[], None], on_failure: Callable[[], None]
     ) -> None:
         self._send = send
+        self.frames: Frames | None = frames_of(send)
         self._limit_bytes = limit_bytes
         self._on_overflow = on_overflow
         self._on_failure = on_failure
@@ -62,6 +65,32 @@ class Outbox:
         if transport_of(self._send) is None:  # the server's own needs no context, which would cost each message
             self._context = context
             self._owner = asyncio.current_task()
+
+    def write_text(self, text: str) -> None:
+        """Send a text, now or after the waiting messages."""
+        if self.takes_frames:
+            self._write_frame(protocol.frame(text))
+        else:
+            self.write({"type": "websocket.send", "text": text})
+
+    def write_event(self, event: Event) -> None:
+        """Send a broadcast's text, now or after the waiting messages."""
+        if self.takes_frames:
+            self._write_frame(event.frame)
+        else:
+            self.write(event.message)
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether what is sent now goes straight to the transport."""
+        return not (self.frames is None or not self.frames.takes_frames or self._task or self._closed)
+
+    def _write_frame(self, frame: bytes) -> None:
+        try:
+            self.frames.transport.write(frame)  # type: ignore[union-attr]
+        except Exception:
+            self.fail()
+            raise
 
     def write(self, message: dict[str, Any]) -> None:
         """Send now, or after the waiting messages. After a close, nothing is sent."""
@@ -105,7 +134,7 @@ class Outbox:
             self._closed = True  # the peer has gone; a disconnect event follows
             return
         except Exception:
-            self._fail()
+            self.fail()
             raise
         self._start_task(_resume(sending, pending))
 
@@ -143,19 +172,14 @@ class Outbox:
             self._closed = True
         except Exception:
             logger.exception("The server failed to send")
-            self._fail()
+            self.fail()
         finally:
             self._task = None
 
-    def _fail(self) -> None:
-        # Whatever it is, the server may never send again, nor say that the peer has gone.
+    def fail(self) -> None:
+        """The server cannot send: it may never do so again, nor say that the peer has gone."""
         self._closed = True
         self._on_failure()
-
-
-def transport_of(send: Send) -> Any:
-    """The transport behind a server's own `send`: uvicorn's belongs to an object that has it. None for another one."""
-    return getattr(getattr(send, "__self__", None), "transport", None)
 
 
 def _size(message: dict[str, Any]) -> int:

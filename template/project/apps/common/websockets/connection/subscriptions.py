@@ -33,6 +33,7 @@ class Subscriptions:
         "_groups",
         "_held",
         "_is_open",
+        "_is_ready",
         "_outbox",
         "_position",
         "is_over",
@@ -44,7 +45,8 @@ class Subscriptions:
         self._filters = connection.consumer.filters_broadcasts
         self._groups: dict[str, None] = {}  # in order; an empty set would take three times the memory
         self._followed = ""  # the group whose stream is followed
-        self._position = UNKNOWN_POSITION  # of the last numbered broadcast that the client was sent
+        self._position = UNKNOWN_POSITION  # of the last numbered broadcast that the client was sent; the hub has it
+        self._is_ready = False  # while the hub writes the followed group's broadcasts to the client itself
         # Live events until the replay is sent; None then, so that a delivery is quick.
         self._held: list[tuple[str, Event]] | deque[tuple[str, Event]] | None = None
         self._is_open = False  # the connection is accepted
@@ -86,6 +88,8 @@ class Subscriptions:
 
     async def leave(self, group: str) -> None:
         """Undo join()."""
+        if group == self._followed:
+            self._stop_being_ready()
         self._groups.pop(group, None)
         await get_hub().leave(group, self)
 
@@ -121,6 +125,27 @@ class Subscriptions:
         held, self._held = self._held, None
         for group, event in held or ():
             self.deliver(group, event)
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        """Have the hub write broadcasts straight to the client, from here on until something makes it unlike others."""
+        if self._is_ready or self._filters or not self._followed or not self._outbox.takes_frames:
+            return
+        if self._held is not None or not (self._events is None or self._events.is_idle):
+            return
+        frames = self._outbox.frames
+        if frames and get_hub().make_ready(self._followed, self, self._position, frames.transport.write):
+            self._is_ready = True
+            frames.on_stop = self._stop_being_ready
+
+    def _stop_being_ready(self) -> None:
+        if self._is_ready:
+            self._is_ready = False
+            self._position = get_hub().make_unready(self._followed, self)
+
+    def fail(self) -> None:
+        """The server failed to write to the client. Called by the hub."""
+        self._outbox.fail()
 
     def send_state(self) -> None:
         """Have the connection send its state, after the events so far."""
@@ -128,14 +153,17 @@ class Subscriptions:
 
     def deliver(self, group: str, event: Event) -> None:
         """Take an event of a group, without waiting. Called by the hub."""
+        self._stop_being_ready()
         if self._held is not None:
             self._held.append((group, event))
             if len(self._held) > MAX_EVENTS:
                 self._connection.on_overflow()
         elif group == self._followed and event.position:
             self._deliver_numbered(event, event.position)
+            self._get_ready()
         elif not event.is_resync:
             self._send(event.unnumbered)
+            self._get_ready()
 
     def _deliver_numbered(self, event: Event, position: Position) -> None:
         # Earlier broadcasts came with the replay, or are part of the state that the client loads.
@@ -150,7 +178,7 @@ class Subscriptions:
             return
         is_unfiltered = event.is_resync or (event.is_broadcast and not self._filters)
         if is_unfiltered and (self._events is None or self._events.is_idle):
-            self._outbox.write(event.message)
+            self._outbox.write_event(event)
             return
         if event.kind not in self._connection.consumer.event_methods and not event.is_resync:
             _refuse(type(self._connection.consumer).__name__, event.kind)
@@ -177,6 +205,7 @@ class Subscriptions:
 
     def stop(self) -> None:
         """Deliver nothing more. The groups are left by leave_all()."""
+        self._stop_being_ready()
         self.is_over = True
         self._held = NOTHING
 

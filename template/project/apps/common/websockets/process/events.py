@@ -38,6 +38,11 @@ class Event:
         """The message as ASGI sends it."""
         return {"type": "websocket.send", "text": self.text}
 
+    @cached_property
+    def frame(self) -> bytes:
+        """The message as the transport has it."""
+        return protocol.frame(self.text)
+
     @property
     def unnumbered(self) -> "Event":
         """The same for a connection that does not follow the group's stream."""

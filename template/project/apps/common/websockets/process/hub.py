@@ -7,7 +7,9 @@ by its number and read from the stream once for all members; if it is gone, ever
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextvars import Context
+from itertools import islice
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
@@ -38,6 +40,16 @@ class Member(Protocol):
         """Take an event, without waiting."""
 
 
+class ReadyMember(Member, Protocol):
+    """A member to whose transport the hub writes."""
+
+    def fail(self) -> None:
+        """A write to it failed."""
+
+
+Write = Callable[[bytes], None]  # a frame, to a member's transport
+
+
 class Hub:
     """The groups in which this event loop has members."""
 
@@ -61,6 +73,28 @@ class Hub:
                 group.members[member] = None
                 return group.position
 
+    def make_ready(self, name: str, member: ReadyMember, position: Position, write: Write) -> bool:
+        """Write the group's broadcasts to the member from here on, instead of giving it events, if it is at the group's
+        position: all that another one gets. Returns whether it is so."""
+        group = self._groups.get(name)
+        if group is None or member not in group.members or group.position != position:
+            return False
+        del group.members[member]
+        group.ready[member] = write
+        return True
+
+    def make_unready(self, name: str, member: ReadyMember) -> Position:
+        """Undo make_ready(). Returns the position up to which the member has been written to."""
+        group = self._groups.get(name)
+        if group is None:  # the event loop is about to end
+            return UNKNOWN_POSITION
+        write = group.ready.pop(member)
+        group.members[member] = None
+        if member in group.unwritten:
+            del group.unwritten[member]
+            write(group.frame)  # before anything else that it is sent
+        return group.position
+
     async def leave(self, name: str, member: Member) -> None:
         """Leave a group; without effect on a member that did not join."""
         group = self._groups.get(name)
@@ -68,13 +102,13 @@ class Hub:
             return
         group.members.pop(member, None)  # at once: nothing more is delivered
         async with group.lock:
-            if not group.members and self._groups.get(name) is group:
+            if not len(group) and self._groups.get(name) is group:
                 await self._close(group)
 
     def members(self, name: str) -> int:
         """How many connections of this event loop are in the group."""
         group = self._groups.get(name)
-        return len(group.members) if group else 0
+        return len(group) if group else 0
 
     def groups(self) -> list[str]:
         """The names of the groups."""
@@ -105,12 +139,19 @@ class Hub:
 
 
 class _Group:
-    """One group in this event loop: the members in order of joining, and the position up to which they are served."""
+    """One group in this event loop: its members, and the position up to which they are served.
+
+    Broadcasts are written to the members that are ready: a loop of writes, without a question to each of them. What
+    makes a member unlike the others is an event: its transport pauses, it closes, an event of another kind comes.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.lock = asyncio.Lock()
-        self.members: dict[Member, None] = {}
+        self.members: dict[Member, None] = {}  # that are given events
+        self.ready: dict[ReadyMember, Write] = {}  # that are written to
+        self.frame = b""  # that is being written, with a pause for other tasks
+        self.unwritten: dict[ReadyMember, Write] = {}  # to whom it is not written yet
         self.position = UNKNOWN_POSITION
         self.is_open = False
         self.failure = ""  # why it could not be opened
@@ -122,6 +163,9 @@ class _Group:
         self._channel = ""
         self._has_gap = False
         self._opened = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self.members) + len(self.ready)
 
     async def open(self) -> None:
         self._layer = get_channel_layer()
@@ -184,9 +228,13 @@ class _Group:
         await self._deliver_to_members(event)
 
     async def _deliver_to_members(self, event: Event) -> None:
-        members = list(self.members)
+        members: list[Member] = list(self.members)
         if not event.is_resync:
-            count("sent", len(members))
+            count("sent", len(self))
+        if not event.is_broadcast:
+            members += self.ready
+        elif self.ready:
+            await self._write(event.frame)
         for number, member in enumerate(members, 1):
             try:
                 member.deliver(self.name, event)
@@ -195,6 +243,25 @@ class _Group:
                 logger.exception("A member of %s failed to take an event", self.name)
             if number % MEMBERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+    async def _write(self, frame: bytes) -> None:
+        ready = list(self.ready.items())
+        self._write_to(ready[:MEMBERS_AT_ONCE], frame)
+        self.frame, self.unwritten = frame, dict(ready[MEMBERS_AT_ONCE:])
+        while self.unwritten:
+            await asyncio.sleep(0)
+            batch = list(islice(self.unwritten.items(), MEMBERS_AT_ONCE))
+            for member, _ in batch:
+                del self.unwritten[member]
+            self._write_to(batch, frame)
+
+    def _write_to(self, ready: list[tuple[ReadyMember, Write]], frame: bytes) -> None:
+        for member, write in ready:
+            try:
+                write(frame)
+            except Exception:
+                logger.exception("A member of %s could not be written to", self.name)
+                member.fail()
 
     async def _recover(self) -> None:
         self._has_gap = False

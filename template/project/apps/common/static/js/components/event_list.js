@@ -15,7 +15,8 @@ const FORMATS = /** @type {Record<string, (text: string, language?: string) => s
 
 /**
  * @param {unknown} value of a message
- * @param {string} [type] `date`, `datetime` or `decimal`; other texts are shown as they are
+ * @param {string} [type] `date`, `datetime` or `decimal`; `key` for a number without grouping; other texts are shown as
+ *     they are
  * @param {string} [language]
  * @returns {string}
  */
@@ -23,7 +24,7 @@ export function format(value, type = '', language) {
     if (value === null || value === undefined) return '–';
     if (Array.isArray(value))
         return value.map((item) => format(item, type, language)).join(', ') || '–';
-    if (typeof value === 'number')
+    if (typeof value === 'number' && type !== 'key')
         return value.toLocaleString(language, { maximumFractionDigits: 20 });
     if (typeof value === 'object') return JSON.stringify(value);
     return FORMATS[type]?.(`${value}`, language) ?? `${value}`;

@@ -259,6 +259,7 @@ export class BaseWebSocketService extends Events {
         else if (type === 'state') this.#receiveState(data);
         else if (type === 'changes') this.#receiveChanges(data);
         else if (type === 'draining') this.#drain(data.within);
+        else if (type === 'fragment') this.emit(type, data);
         else this.handleMessage(frame);
     }
 

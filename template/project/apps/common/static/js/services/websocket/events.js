@@ -1,11 +1,13 @@
 /** @typedef {'connecting' | 'connected' | 'disconnected' | 'error'} Status */
 /** @typedef {{ attempt: number, delay?: number, code?: number, reason?: string }} Details delay: ms */
+/** @typedef {{ action: string, target: string, html: string }} Fragment target: an element's id */
 /**
  * @typedef {object} Known the arguments that each event's listeners receive
  * @property {[status: Status, details: Details]} connectionStatus
  * @property {[error: import('./protocol.js').SocketError]} error
  * @property {[position: import('./protocol.js').Position]} resync reload the state
  * @property {[messages: { type: string, data: any }[]]} state the whole of it, to replace what the page shows
+ * @property {[fragment: Fragment]} fragment of broadcast_html()
  * @property {[milliseconds: number]} latency from ping to pong
  * @property {[contract?: string]} outdated the page's contract, which the server no longer keeps: reload the page
  */
