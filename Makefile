@@ -13,7 +13,7 @@ unexport VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .PHONY: help run demo test chaos truth check bench format update
 
 help:
-	@echo "make run      make a project with two features in .demo/ and serve it (PORT=8001 for a port of your choice)"
+	@echo "make run      make a project with a live board and a chat in .demo/ and serve it (PORT=8001 for a port of your choice)"
 	@echo "make demo     the same"
 	@echo "make test     run all tests, those of generated projects too"
 	@echo "make chaos    a generated project under random faults, for longer than in the tests (SEED=1 SECONDS=600)"
@@ -27,15 +27,16 @@ help:
 COPY = PYTHONWARNINGS=ignore copier copy --quiet --defaults --vcs-ref HEAD
 FREE_PORT = import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); \
 	s.bind(("127.0.0.1", 0 if s.connect_ex(("127.0.0.1", 8000)) == 0 else 8000)); print(s.getsockname()[1])
-DEMO_ACTIONS = place_order item:str:200 quantity:int:1:99 price:decimal:10:2 status:enum:new:paid note:text:optional \
-	event=order_placed, cancel_order id:int event=order_cancelled
+DEMO_MODEL = Order item:str:200 quantity:int:1:99 price:decimal:10:2 table:int:1:99 status:enum:new:cooking:served
 
+# The project, a live model whose rows change by themselves (demo/), and a chat for everybody.
 run demo: .venv/made
 	@rm -rf .demo
 	@$(COPY) -d project_name=Demo $(CURDIR) .demo
-	@$(COPY) -d feature=orders -d events="order_placed id:int placed_at:datetime" -d actions="$(DEMO_ACTIONS)" $(CURDIR) .demo
+	@$(COPY) -d feature=orders -d model="$(DEMO_MODEL)" $(CURDIR) .demo
 	@$(COPY) -d feature=live_chat -d access=public -d actions="send_line text:str:500 event=line_sent" $(CURDIR) .demo
-	@cd .demo && uv run --quiet manage.py migrate --verbosity 0
+	@cp -r demo/rush_hour .demo/apps/
+	@cd .demo && uv run --quiet manage.py makemigrations --verbosity 0 && uv run --quiet manage.py migrate --verbosity 0
 	@cd .demo && password=$$(python -c 'import secrets; print(secrets.token_urlsafe(9))') \
 	&& DJANGO_SUPERUSER_PASSWORD=$$password uv run --quiet manage.py createsuperuser --no-input --username demo \
 		--email demo@example.com --verbosity 0 \

@@ -107,7 +107,7 @@ RETURNS = [  # while the store answers slowly: between joining the group and the
 ]
 CASES = [
     Case("no_deduplication", ("twice",), RETURNS),
-    Case("no_holding", ("unordered",), RETURNS),
+    Case("no_holding", ("lost",), RETURNS),
     Case("no_publish_ids", ("twice",), [Planned(1, "publisher 0: store", "stall down", 1.4)]),
     Case("no_lag_check", ("lost",), [Planned(1, "store", "replace", 0)], replace(OUTSIDE, steady=0, brief=1)),
     Case("no_deadline", ("unordered",), [Planned(1, "publisher 0: store", "stall up", 3.5)]),

@@ -15,13 +15,14 @@ from tests.served.chaos.clients import Client, HandlerPublisher
 from tests.served.chaos.judge import BOUND_SECONDS, STORE, Fault, Publish, Verdict, judge, publishes
 from tests.served.chaos.network import Link
 from tests.served.chaos.schedule import REPLICATION, Planned
-from tests.served.faults import free_port
+from tests.served.faults import UVICORN, free_port
 
 START_SECONDS = 60.0
 CHECK_SECONDS = 0.1
 STALL_SECONDS = 0.5
 EVICT = "local key = redis.call('RANDOMKEY') if key then redis.call('DEL', key) end return 1"
 EVICT_PAUSE = 0.2
+ASGI_SERVER = 2  # sends through ASGI; the others write frames to the transports
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,9 @@ class World:
     def _server(self, name: str) -> Program:
         port = free_port()
         environment = self._environment(name, HOST="127.0.0.1", PORT=str(port))
-        return self._python_program(name, ["apps.common.server"], port, environment)
+        by_asgi = ["uvicorn", "config.asgi:application", "--port", str(port), *UVICORN]
+        is_by_asgi = name == f"server {ASGI_SERVER}"
+        return self._python_program(name, by_asgi if is_by_asgi else ["apps.common.server"], port, environment)
 
     def _publisher(self, name: str, number: int) -> Program:
         mode = "steady" if number < self.shape.steady else "brief"

@@ -13,6 +13,7 @@ from apps.common.websockets.messages import Message
 from apps.common.websockets.process import hub
 from apps.common.websockets.process.events import Event
 from apps.common.websockets.process.hub import get_hub
+from apps.common.websockets.protocol import Position
 
 from .serving import PublicConsumer, connections, consumers, members
 from .test_uvicorn import page, served
@@ -137,6 +138,19 @@ async def test_a_member_that_stops_being_ready_while_a_broadcast_is_written_gets
         assert await texts(three, 2) == ["welcome", "a"]
         if meanwhile != "leaves":
             assert await texts(three, 2) == ["own", "b"]
+
+
+async def test_lost_broadcasts_are_told_and_what_follows_is_written():
+    async with served(FramedConsumer) as server, page(server) as one, page(server) as two:
+        await until(lambda: ready() == 2)
+        await abroadcast("room", News(text="a"))
+        assert await texts(one, 2) == await texts(two, 2) == ["welcome", "a"]
+        get_hub()._groups["room"].position = Position("lost", 5)
+        await abroadcast("room", News(text="part of the state that is loaded"))
+        assert await texts(one, 1) == await texts(two, 1) == ["resync"]
+        await abroadcast("room", News(text="b"))
+        assert await texts(one, 1) == await texts(two, 1) == ["b"]
+        assert ready() == 2
 
 
 async def test_a_closed_client_is_written_to_no_more():

@@ -89,7 +89,7 @@ class Subscriptions:
     async def leave(self, group: str) -> None:
         """Undo join()."""
         if group == self._followed:
-            self._stop_being_ready()
+            self.stop_being_ready()
         self._groups.pop(group, None)
         await get_hub().leave(group, self)
 
@@ -136,9 +136,10 @@ class Subscriptions:
         frames = self._outbox.frames
         if frames and get_hub().make_ready(self._followed, self, self._position, frames.transport.write):
             self._is_ready = True
-            frames.on_stop = self._stop_being_ready
+            frames.on_stop = self.stop_being_ready
 
-    def _stop_being_ready(self) -> None:
+    def stop_being_ready(self) -> None:
+        """Take events from here on. Called by the hub, by the server, and wherever the client becomes unlike others."""
         if self._is_ready:
             self._is_ready = False
             self._position = get_hub().make_unready(self._followed, self)
@@ -153,7 +154,7 @@ class Subscriptions:
 
     def deliver(self, group: str, event: Event) -> None:
         """Take an event of a group, without waiting. Called by the hub."""
-        self._stop_being_ready()
+        self.stop_being_ready()
         if self._held is not None:
             self._held.append((group, event))
             if len(self._held) > MAX_EVENTS:
@@ -205,7 +206,7 @@ class Subscriptions:
 
     def stop(self) -> None:
         """Deliver nothing more. The groups are left by leave_all()."""
-        self._stop_being_ready()
+        self.stop_being_ready()
         self.is_over = True
         self._held = NOTHING
 

@@ -43,6 +43,9 @@ class Member(Protocol):
 class ReadyMember(Member, Protocol):
     """A member to whose transport the hub writes."""
 
+    def stop_being_ready(self) -> None:
+        """Call make_unready(): an event follows that is not the same for all members."""
+
     def fail(self) -> None:
         """A write to it failed."""
 
@@ -228,12 +231,12 @@ class _Group:
         await self._deliver_to_members(event)
 
     async def _deliver_to_members(self, event: Event) -> None:
-        members: list[Member] = list(self.members)
         if not event.is_resync:
             count("sent", len(self))
         if not event.is_broadcast:
-            members += self.ready
-        elif self.ready:
+            self._stop_writing()
+        members = list(self.members)
+        if self.ready:
             await self._write(event.frame)
         for number, member in enumerate(members, 1):
             try:
@@ -243,6 +246,10 @@ class _Group:
                 logger.exception("A member of %s failed to take an event", self.name)
             if number % MEMBERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+    def _stop_writing(self) -> None:
+        for member in list(self.ready):
+            member.stop_being_ready()
 
     async def _write(self, frame: bytes) -> None:
         ready = list(self.ready.items())
@@ -274,6 +281,7 @@ class _Group:
                 await asyncio.sleep(RETRY_SECONDS)
         if top:
             count("resyncs")
+            self._stop_writing()  # the members note the position up to which they were written to
             self.position = top
             await self._deliver_to_members(Resync(top))
         elif missed:
