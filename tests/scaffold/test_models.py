@@ -1,6 +1,7 @@
 """Features with a model: the grammar, what is refused, and what is rendered."""
 
 import re
+import shlex
 import shutil
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,7 @@ MODELS = [
     ("Order meta:json", "would shadow an attribute of Django's models"),
     ("Order after:int", "is a name that the messages of a live model have; try 'after_item'"),
     ("Order opened:bool", "is a name that the messages of a live model have"),
-    ("Order models:int", "would shadow a module that models.py uses"),
+    ("Order models:int", "would shadow a name that models.py uses"),
     ("Order get_status_display:str", "is a name that Django gives a method"),
     ("Order item:str item:int", "field 'item:int': is there twice"),
     ("Order item:string", "has the unknown type 'string'; did you mean str?"),
@@ -66,6 +67,11 @@ MODELS = [
     ("Order data:binary", "bytes do not travel"),
     ("Order number:auto", "each model has a key, id"),
     ("Order " + " ".join(f"f{number}:int" for number in range(31)), "has 31 fields; use at most 30, or json"),
+    ("Order item:str:readonly:optional", "has 'readonly' before the end; it is the last word"),
+    ("Order item:readonly", "has no type; try 'item:str:readonly'"),
+    ("Order at:time:readonly", "is required, and no form asks for it; write 'at:time:optional:readonly'"),
+    ("Order board:fk:boards.Board:readonly", "write 'board:fk:boards.Board:optional:readonly'"),
+    ("Order timezone:str", "would shadow a name that models.py uses"),
     ("shop.order", "is not an app label and a class; write it as in 'shop.Order'"),
     ("apps.shop.models.Order", "write it as in 'shop.Order'"),
     ("shop.Order item:str", "is there already, and its fields are read from Django; remove 'item:str'"),
@@ -77,6 +83,9 @@ TYPES = [
     *("decimal:10:2", "decimal:4:4", "bool", "date", "datetime", "time", "uuid", "json", "list:str", "list:int"),
     *("enum:new", "enum:new:paid", "fk:boards.Board", "fk:user"),
 ]
+READ_ONLY = [
+    f"{type_}{':optional' * (type_ in ('time', 'fk:boards.Board'))}:readonly" for type_ in TYPES if type_ != "enum:new"
+]
 FEATURES: dict[str, dict[str, str]] = {
     "orders": {"model": ORDER},
     "boards": {"model": "Board name:str:80", "access": "public"},
@@ -85,6 +94,20 @@ FEATURES: dict[str, dict[str, str]] = {
     "all_types": {"model": "Thing " + " ".join(f"f{number}:{type_}" for number, type_ in enumerate(TYPES))},
     "optional": {"model": "Thing " + " ".join(f"f{number}:{type_}:optional" for number, type_ in enumerate(TYPES))},
     "numbers": {"model": "Number value:int parent:fk:numbers.Number:optional"},
+    "kitchen": {
+        "model": "Order dish:str:100 status:enum:new:cooking:done:readonly waiter:fk:user:readonly",
+        "actions": "add_order, delete_order, advance_order id:int event=advanced",
+    },
+    "threads": {"model": "Thread title:str is_closed:bool:readonly", "actions": "add_thread, close_thread id:int"},
+    "replies": {
+        "model": "Reply thread:fk:threads.Thread text:text author:fk:user:readonly sent_at:datetime:readonly",
+        "per": "id",
+        "actions": "add_reply",
+    },
+    "table": {"model": "Entry title:str", "actions": "none"},
+    "edits": {"model": "Draft title:str by:fk:user note:str:optional:readonly", "actions": "change_draft"},
+    "clicks": {"model": "Click at:datetime:readonly"},
+    "read_only": {"model": "Thing " + " ".join(f"f{number}:{type_}" for number, type_ in enumerate(READ_ONLY))},
     "more": {"model": "Line text:str", "actions": "knock text:str event=pinged, close_shop", "events": "noted"},
     "b" * 40: {"model": "B" + "b" * 19 + " " + "c" * 40 + ":str " + "d" * 24 + ":fk:boards.Board"},
     "c" * 40: {"model": "B" + "b" * 19 + " " + "c" * 40 + ":str " + "d" * 24 + ":fk:boards.Board", "per": "id"},
@@ -144,7 +167,7 @@ def test_a_model_fits_to_whom_its_messages_go(model: str, per: str, words: str) 
 @pytest.mark.parametrize("name", ["add_order", "change_order", "delete_order", "order_saved", "order_row"])
 def test_further_messages_have_other_names(name: str) -> None:
     rules = validators()
-    assert "is there twice" in str(rules.validate_actions("orders", name, ORDER))
+    assert "is there twice" in str(rules.validate_actions("orders", f"{name} item:str", ORDER))
     assert "is there twice" in str(rules.validate_events("orders", "", name, ORDER))
     assert not str(rules.validate_actions("orders", name, "")).strip()
 
@@ -212,3 +235,54 @@ def test_errors_of_django_and_of_the_grammar_are_named_at_once(plain: Path, tmp_
     printed = run(project, *command, "users.Usr", succeed=False)
     assert "the app users has no model Usr; did you mean User?" in printed
     assert snapshot(project) == before
+
+
+ROLES = """
+import pytest
+from apps.common.testing import connect
+from django.contrib.auth.models import Group
+
+from ..models import Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_an_order_goes_from_one_state_to_the_next_and_leaves(user, other_user):
+    await (await Group.objects.acreate(name="cooks")).user_set.aadd(other_user)
+    path = "/ws/orders/"
+    async with connect(path, user) as waiter, connect(path, other_user) as cook:
+        await waiter.request("add_order", dish="Ramen", table=1)
+        saved = await cook.assert_broadcast("order_saved", dish="Ramen", status="new")
+        assert saved["data"]["waiter"]["label"] == "ann"
+        key = saved["data"]["id"]
+        assert (await waiter.request("advance_order", id=key))["data"]["code"] == "forbidden"
+        assert (await cook.request("delete_order", id=key))["data"]["code"] == "forbidden"
+        assert (await cook.request("advance_order", id=key))["type"] == "advance_order_result"
+        await waiter.assert_broadcast("order_saved", status="cooking")
+        await cook.request("advance_order", id=key)
+        await waiter.assert_broadcast("order_deleted", id=key)
+        assert (await Order.objects.aget()).status == "done"
+"""
+
+
+def test_the_board_of_the_guide_works(template: Template, plain: Path, tools: Tools, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(plain, tmp_path / "project"))
+    section = (project / "docs/websockets.md").read_text().partition("### Live models")[2]
+    [command] = re.findall(r"manage.py (startfeature orders .+)", section)
+    words = shlex.split(command)
+    actions = [words[number + 1] for number, word in enumerate(words) if word == "--action"]
+    template.feature("orders", project, model=words[words.index("--model") + 1], actions=", ".join(actions))
+    for path, heads in {"live.py": ["queryset", "may"], "consumers.py": ["handle_advance_order"]}.items():
+        file = project / "apps/orders" / path
+        [guide] = re.findall(rf"In `{path}`:\n\n((?:(?:    .*)?\n)+)", section)
+        generated = file.read_text()
+        for head in heads:
+            method = rf"(?:    @classmethod\n)?    (?:async )?def {head}\(.*\n(?:(?:        .*)?\n)+"
+            [own] = re.findall(method, guide)
+            [old] = re.findall(method, generated)
+            generated = generated.replace(old, own)
+        file.write_text(generated)
+    (project / "apps/orders/tests/test_roles.py").write_text(ROLES)
+    tools.run(project, "python", "manage.py", "makemigrations", "--verbosity", "0")
+    tools.run(project, "mypy", "apps/orders")
+    assert counted("passed", tools.run(project, "python", "-m", "pytest", "-q", "apps/orders/tests/test_roles.py")) == 1

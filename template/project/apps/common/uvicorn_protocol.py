@@ -37,8 +37,8 @@ FRAMES_PER_SECOND = 1_000  # of one client, of any kind
 FRAMES_AT_ONCE = 4_000  # then a client is closed, with TOO_FAST
 MAX_FRAGMENTS = 1_000  # of one message
 READ_BYTES = 16 * 1024  # that are parsed at a time; an event loop may read 256 KiB at once
-MAX_UNREAD = 16  # messages, and a message of so many bytes, that wait for the application before reading pauses
-UNREAD_BYTES = 16 * 1024
+MAX_UNREAD = 8  # messages, or one of so many bytes, that wait for the application before reading pauses
+UNREAD_BYTES = 4 * 1024
 ABORT_SECONDS = 1.0  # after a close, for a client that does not read
 TOO_FAST, TOO_LARGE = 4429, 1009
 
@@ -74,6 +74,12 @@ class BoundedHTTPProtocol(HTTPProtocol):
         self._header_bytes = 0
         super().on_response_complete()
 
+    def handle_websocket_upgrade(self, *event: Any) -> None:
+        if self.flow.write_paused:  # of which the WebSocket would never hear
+            self.abort()
+        else:
+            super().handle_websocket_upgrade(*event)
+
     def abort(self) -> None:
         """Drop the connection."""
         self._stop_waiting()
@@ -108,7 +114,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def start_keepalive(self) -> None:
         super().start_keepalive()  # the handshake is complete
-        self.takes_frames = not self.conn.extensions  # compressed, each client's would differ
+        self.takes_frames = self.writable.is_set() and not self.conn.extensions  # compressed, each one's would differ
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -119,9 +125,15 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         is_open = self.handshake_complete and not (self.close_sent or self.disconnected or self.transport.is_closing())
         self.takes_frames = is_open and not self.conn.extensions
 
+    def eof_received(self) -> None:
+        self._stop_frames()
+        super().eof_received()
+        self._abort_soon()  # the transport closes, as soon as the client has read what is left
+
     def shutdown(self) -> None:
         self._stop_frames()
         super().shutdown()
+        self._abort_soon()
 
     def _stop_frames(self) -> None:
         self.takes_frames = False
@@ -160,6 +172,8 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     def handle_close(self, event: Any) -> None:
         self._stop_frames()
         super().handle_close(event)
+        if self.transport.is_closing():
+            self._abort_soon()
 
     def send_receive_event_to_app(self) -> None:
         # uvicorn pauses reading at each message, and resumes when the application takes it: two system calls.
@@ -175,6 +189,8 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         if not self._is_within_bounds():
             return
+        if self.conn.close_rcvd:
+            return  # of the same segment: handle_close() writes the answers to both
         if self.writable.is_set():
             super().handle_ping()
         else:
@@ -187,6 +203,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         self._stop_frames()
         super().handle_parser_exception()
+        self._abort_soon()
         self.disconnected = True  # what the application still sends meets a client that has left
 
     def keepalive_timeout(self) -> None:

@@ -24,6 +24,14 @@ class LiveConsumer(BaseWebSocketConsumer):
     _page: "_Page | None" = None
     _showing: asyncio.Lock | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.snapshot is not BaseWebSocketConsumer.snapshot:
+            raise TypeError(
+                f"{cls.__name__}.snapshot() would not be called: the rows are the state. To send more, override "
+                "send_state(), and begin with `await super().send_state(position)`."
+            )
+
     async def connect(self) -> None:
         await super().connect()
         if self._page is None:  # its group's missed broadcasts were sent instead of a state
@@ -40,23 +48,29 @@ class LiveConsumer(BaseWebSocketConsumer):
     async def send_state(self, position: Position) -> None:
         await self._show(position, "")
 
-    async def add(self, data: Message) -> None:
-        """Add a row with the values of a message. Raises MessageError, as change() and delete() do."""
-        await self._write(Writer.add, data)
+    async def add(self, data: Message, **values: Any) -> None:
+        """Add a row with the values of a message, and with these of other fields. Raises MessageError, as the next
+        methods do."""
+        await self._write(Writer.add, data, values)
 
     async def change(self, data: Message) -> None:
-        """Change the row with the message's `id`: the fields that differ from its `opened`."""
+        """Change the row with the message's `id`: of the message's fields those that differ from its `opened`."""
         await self._write(Writer.change, data)
+
+    async def change_row(self, id: Any, action: str, change: Callable[[Any], None]) -> None:
+        """Call a function with the row, locked in a transaction, if may() allows the action; it is validated and saved
+        after that. What the function does with the database belongs to the transaction; it may raise MessageError."""
+        await self._write(Writer.act, id, action, change)
 
     async def delete(self, data: Message) -> None:
         """Delete the row with the message's `id`."""
         await self._write(Writer.delete, data)
 
-    async def _write(self, method: Callable[[Writer, Message], None], data: Message) -> None:
-        await database_sync_to_async(self._call)(method, data)
+    async def _write(self, method: Callable[..., None], *arguments: Any) -> None:
+        await database_sync_to_async(self._call)(method, *arguments)
 
-    def _call(self, method: Callable[[Writer, Message], None], data: Message) -> None:
-        method(Writer(self.live, self.user, self._scope_value()), data)
+    def _call(self, method: Callable[..., None], *arguments: Any) -> None:
+        method(Writer(self.live, self.user, self._scope_value()), *arguments)
 
     async def _show(self, position: Position, version: str) -> None:
         """version: of the view that the client shows already, if that is known."""

@@ -12,7 +12,9 @@ from apps.common.live.publishing import declarations
 from apps.common.websockets.messages import Message
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import _AnyUser
+    from django.contrib.auth.models import _AnyUser as AnyUser
+else:
+    AnyUser = object  # AUTH_USER_MODEL, or AnonymousUser
 
 
 class LiveModel:
@@ -50,7 +52,7 @@ class LiveModel:
         return cls.model._default_manager.all()
 
     @classmethod
-    def audience(cls, user: "_AnyUser") -> Hashable:
+    def audience(cls, user: AnyUser) -> Hashable:
         """Override where not everybody sees the same: what decides it, such as user.is_staff. The rows are read once
         for each value, so there should be few. None: everybody sees the same."""
         return None
@@ -66,14 +68,19 @@ class LiveModel:
         return ()
 
     @classmethod
-    def may(cls, user: "_AnyUser", action: str, row: Model | None) -> bool:
-        """Override to say who may "add", "change" or "delete": this row, or None for any. By default those to whom
-        Django gives the permission."""
+    def may(cls, user: AnyUser, action: str, row: Any) -> bool:
+        """Override to say who may "add", "change" or "delete" a row, or do what an action of yours does to it.
+
+        row: as it is in the database, of "add" as it would be; None for any, when the page is rendered. With a row, it
+        may also raise MessageError with a reason. By default those to whom Django gives the permission; an action of
+        your own needs that to change.
+        """
         options = cls.model._meta
-        return user.has_perm(f"{options.app_label}.{action}_{options.model_name}")
+        permission = action if action in ("add", "change", "delete") else "change"
+        return user.has_perm(f"{options.app_label}.{permission}_{options.model_name}")
 
     @classmethod
-    def options(cls, field: str, user: "_AnyUser") -> QuerySet[Any]:
+    def options(cls, field: str, user: AnyUser) -> QuerySet[Any]:
         """Override to say which rows a form offers for a foreign key, and accepts. By default all, for those who may
         view them by Django's permission; none for others."""
         related: Any = cls.model._meta.get_field(field).related_model

@@ -1,39 +1,41 @@
 """The changes that a page asks for: permissions, visible rows, validation, and what somebody else changed meanwhile."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, models, router, transaction
 from django.db.models import Model, ProtectedError, RestrictedError
 from django.utils.translation import gettext
 
-from apps.common.live.declaration import LiveModel
+from apps.common.live.declaration import AnyUser, LiveModel
 from apps.common.live.messages import Related
 from apps.common.websockets.messages import Message, MessageError
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import _AnyUser
 
 
 class Writer:
     """Changes the rows of a page for its user. Its methods raise MessageError: forbidden, not_found, invalid, or
     conflict."""
 
-    def __init__(self, declared: type[LiveModel], user: "_AnyUser", scope: Any) -> None:
+    def __init__(self, declared: type[LiveModel], user: AnyUser, scope: Any) -> None:
         self._declared = declared
         self._user = user
         self._scope = scope
         self._using = router.db_for_write(declared.model)
         self._audience = declared.audience(user)
 
-    def add(self, data: Message) -> None:
+    def add(self, data: Message, values: Mapping[str, Any]) -> None:
+        """values: of fields that the message lacks."""
         self._ask("add", None)
         row = self._declared.model()
         if self._declared.scope:
             setattr(row, _column(self._field(self._declared.scope)), self._scope)
-        self._assign(row, data, self._fields(data))
-        self._save(row)
+        for name, value in values.items():
+            setattr(row, name, value)
+        with transaction.atomic(using=self._using):
+            self._assign(row, data, self._fields(data))
+            self._ask("add", row)
+            self._save(row)
 
     def change(self, data: Any) -> None:
         """data: with `id`, and `opened`: the values with which the form was opened, as messages have them."""
@@ -41,6 +43,14 @@ class Writer:
             row = self._find(data.id)
             self._ask("change", row)
             self._assign(row, data, self._changed(row, data))
+            self._save(row)
+
+    def act(self, key: Any, action: str, change: Callable[[Any], None]) -> None:
+        """Call the function with the locked row, and save it."""
+        with transaction.atomic(using=self._using):
+            row = self._find(key)
+            self._ask(action, row)
+            change(row)
             self._save(row)
 
     def delete(self, data: Any) -> None:

@@ -183,6 +183,7 @@ def _column(column: Column) -> tuple[Facts, str]:
     facts["optional"] = bool(column.null or (column.blank and is_text))
     if not column.editable or is_generated or isinstance(column, models.FileField):
         facts["read_only"] = True
+        facts["has_default"] = column.has_default()
     return facts, ""
 
 

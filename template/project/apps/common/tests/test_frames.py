@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import struct
+from contextlib import asynccontextmanager
 
 import pytest
 from channels.layers import get_channel_layer
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from apps.common.websockets import protocol
@@ -160,6 +163,80 @@ async def test_a_closed_client_is_written_to_no_more():
         await abroadcast("room", News(text="a"))
         await until(lambda: (members(), ready()) == (1, 1))
         assert await texts(one, 2) == ["welcome", "a"]
+
+
+async def test_a_group_that_is_joined_again_sends_each_event_once():
+    async with served(FramedConsumer) as server, page(server) as client:
+        await until(lambda: ready() == 1)
+        await consumers()[0].join("room")
+        assert members() == 1
+        raw = {"type": "broadcast_message", "data": {"type": "raw", "data": {}}}
+        await get_channel_layer().group_send("room", raw)
+        assert await texts(client, 2) == ["welcome", "raw"]
+        await abroadcast("room", News(text="a"))
+        assert await texts(client, 1) == ["a"]
+
+
+@asynccontextmanager
+async def writing_to_two(server, monkeypatch):
+    """While a broadcast is written to one of two members, and not yet to the second: its connection."""
+    monkeypatch.setattr(hub, "MEMBERS_AT_ONCE", 1)
+    await until(lambda: ready() == 2)
+    sending = asyncio.create_task(abroadcast("room", News(text="a")))
+    await until(lambda: len(get_hub()._groups["room"].unwritten) == 1)
+    yield connections()[-1]
+    await sending
+
+
+@pytest.mark.parametrize("ending", ["the client's", "the consumer's"])
+async def test_nothing_follows_a_close_frame(monkeypatch, ending):
+    async with served(FramedConsumer) as server, page(server), page(server) as client:
+        async with writing_to_two(server, monkeypatch) as connection:
+            if ending == "the client's":
+                ping = Frame(Opcode.PING, b"").serialize(mask=True)
+                close = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
+                connection.outbox.frames.data_received(ping + close)
+            else:
+                await connection.consumer.base_send({"type": "websocket.close", "code": 4000})
+        assert await texts(client, 2) == ["welcome", "a"]
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.protocol.parser_exc is None
+        await until(lambda: ready() == 1)
+
+
+async def test_a_write_that_raises_ends_its_client_alone(monkeypatch):
+    def broken(frame):
+        raise RuntimeError("closed")
+
+    async with served(FramedConsumer) as server, page(server) as one, page(server):
+        async with writing_to_two(server, monkeypatch) as connection:
+            group = get_hub()._groups["room"]
+            group.unwritten[connection.subscriptions] = group.ready[connection.subscriptions] = broken
+            await connection.close(4000)
+        assert await texts(one, 2) == ["welcome", "a"]
+        await until(lambda: (members(), len(connections())) == (1, 1))
+        assert group.frame == b""
+
+
+async def test_who_has_left_meanwhile_is_given_nothing(monkeypatch):
+    monkeypatch.setattr(hub, "MEMBERS_AT_ONCE", 1)
+    given = []
+
+    class Guest:
+        def deliver(self, group, event):
+            given.append(event)
+
+    guest = Guest()
+    async with served(FramedConsumer) as server, page(server), page(server):
+        await until(lambda: ready() == 2)
+        await get_hub().join("room", guest)
+        sending = asyncio.create_task(abroadcast("room", News(text="a")))
+        await until(lambda: len(get_hub()._groups["room"].unwritten) == 1)
+        await get_hub().leave("room", guest)
+        await sending
+        await until(lambda: not get_hub()._groups["room"].unwritten)
+    assert given == []
 
 
 def wrapping(application):

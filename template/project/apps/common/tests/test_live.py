@@ -20,7 +20,7 @@ from apps.common.live.view import Query, get_views
 from apps.common.testing import connect
 from apps.common.testing.users import make_row
 from apps.common.websockets.fields import Json
-from apps.common.websockets.messages import Message
+from apps.common.websockets.messages import Message, MessageError
 from apps.common.websockets.process.registry import get_registry
 from apps.common.websockets.streams import get_streams, redis_lag_check
 from apps.common.websockets.streams.memory import MemoryStreams
@@ -522,10 +522,20 @@ class DeleteEntry(Message):
     id: int
 
 
+class AddEntry(Message):
+    object_repr: str
+
+
+class MarkEntry(Message):
+    id: int
+
+
 @apart
 class LiveWritable(LiveEntry):
     @classmethod
     def may(cls, user, action, row):
+        if action == "add" and row and row.object_repr == "too much":
+            raise MessageError("full", f"{row.user.username} has enough.")
         return action != "delete"
 
     @classmethod
@@ -541,6 +551,18 @@ class WritingConsumer(EntriesConsumer):
 
     async def handle_delete_entry(self, data: DeleteEntry) -> None:
         await self.delete(data)
+
+    async def handle_add_entry(self, data: AddEntry) -> None:
+        await self.add(data, user=self.user, action_flag=1)
+
+    async def handle_mark_entry(self, data: MarkEntry) -> None:
+        def mark_entry(row):
+            LogEntry.objects.filter(pk=row.pk).update(change_message="written with it")
+            if row.object_repr == "marked":
+                raise MessageError("marked", "It is marked already.")
+            row.object_repr = "marked" if row.object_repr == "a" else "x" * 201
+
+        await self.change_row(data.id, "mark_entry", mark_entry)
 
 
 async def test_a_field_that_the_user_does_not_see_is_neither_written_nor_found_out(user, staff_user):
@@ -564,3 +586,34 @@ async def test_what_may_not_be_done_and_rows_that_are_not_seen_are_refused(user)
             for key in (secret.pk, 999_999):
                 answer = await client.request("change_entry", id=key, opened={})
                 assert answer["data"]["code"] == "not_found"
+
+
+async def test_a_row_is_added_with_what_only_the_server_knows_and_refused_with_a_reason(staff_user):
+    with connected(LiveWritable):
+        async with connect(PATH, staff_user, application=serve(WritingConsumer)) as client:
+            await client.request("add_entry", object_repr="a")
+            row = await LogEntry.objects.aget()
+            assert (row.object_repr, row.user_id, row.action_flag) == ("a", staff_user.pk, 1)
+            answer = await client.request("add_entry", object_repr="too much")
+            assert answer["data"] == {"code": "full", "message": "eve has enough."}
+        assert await LogEntry.objects.acount() == 1
+
+
+async def test_an_action_on_a_row_is_saved_whole_or_not_at_all(staff_user):
+    with connected(LiveWritable):
+        row = await sync_to_async(save)(staff_user, "a")
+        other = await sync_to_async(save)(staff_user, "b")
+        async with connect(PATH, staff_user, application=serve(WritingConsumer)) as client:
+            assert (await client.request("mark_entry", id=row.pk))["type"] == "mark_entry_result"
+            await row.arefresh_from_db()
+            assert (row.object_repr, row.change_message) == ("marked", "")
+            await LogEntry.objects.all().aupdate(change_message="")
+            assert (await client.request("mark_entry", id=row.pk))["data"]["code"] == "marked"
+            assert (await client.request("mark_entry", id=other.pk))["data"]["fields"].keys() == {"object_repr"}
+            assert (await client.request("mark_entry", id=999_999))["data"]["code"] == "not_found"
+        assert await LogEntry.objects.filter(change_message="written with it").acount() == 0
+
+
+def test_a_snapshot_that_nobody_would_call_is_refused():
+    with pytest.raises(TypeError, match=r"override send_state\(\)"):
+        type("Consumer", (EntriesConsumer,), {"snapshot": lambda self: []})

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import json
+import socket
+import struct
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 from websockets.asyncio.client import connect
+from websockets.frames import Frame, Opcode
 
 from apps.common.server import UVICORN_OPTIONS
 from apps.common.websockets.broadcast import abroadcast
@@ -135,6 +138,72 @@ async def test_a_stalled_page_that_is_silent_is_freed_too(monkeypatch):
         connection.last_message_at = 0
         await _until_gone(server, left=0)
         writer.transport.abort()
+
+
+@asynccontextmanager
+async def unread(server: Server) -> AsyncIterator[socket.socket]:
+    """A client whose transport is paused, because it reads nothing."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", server.port))
+        yield client
+
+
+@pytest.mark.parametrize("end", ["close", "garbage", "end of file"])
+async def test_who_ends_without_reading_is_dropped_soon(end):
+    async with served() as server, unread(server) as client:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, HANDSHAKE)
+        await until(lambda: members() == 1)
+        [connection] = connections()
+        while connection.outbox.frames.writable.is_set():
+            await abroadcast("room", News(text="x" * 30_000))
+            await asyncio.sleep(0)
+        if end == "end of file":
+            client.shutdown(socket.SHUT_WR)
+        else:
+            closing = Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=True)
+            await loop.sock_sendall(client, closing if end == "close" else b"\xff" * 6)
+        await _until_gone(server, left=0)
+
+
+async def test_who_does_not_read_does_not_delay_the_end_of_the_server():
+    async with served() as server, unread(server) as client:
+        await asyncio.get_running_loop().sock_sendall(client, HANDSHAKE)
+        await until(lambda: members() == 1)
+        [connection] = connections()
+        while connection.outbox.frames.writable.is_set():
+            await abroadcast("room", News(text="x" * 30_000))
+            await asyncio.sleep(0)
+        server.should_exit = True
+        await until(lambda: not server.server_state.connections)
+
+
+def with_pages(application):
+    """Beside it, a page of 60 kB."""
+
+    async def wrapped(scope, receive, send):
+        if scope["type"] == "websocket":
+            await application(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"60000")]})
+            await send({"type": "http.response.body", "body": b"x" * 60_000})
+
+    return wrapped
+
+
+async def test_a_websocket_behind_pages_that_are_not_read_is_dropped():
+    async with served(wrap=with_pages) as server, unread(server) as client:
+        loop = asyncio.get_running_loop()
+        await until(lambda: server.server_state.connections)
+        [http] = server.server_state.connections
+        while not http.flow.write_paused:
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await asyncio.sleep(0)
+        await loop.sock_sendall(client, HANDSHAKE)
+        await _until_gone(server, left=0)
 
 
 async def _until_gone(server: Server, left: int) -> None:

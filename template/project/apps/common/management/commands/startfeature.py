@@ -57,12 +57,14 @@ class Command(BaseCommand):
         given = {question: answer for question, answer in answers.items() if answer is not None}
         made = add_feature(given, ask=not name, dry_run=dry_run, errors=found.errors)
         feature = made[0].parts[1]
+        is_app_of_yours = any(path not in made for path in app_files(feature))
         has_new_model = any(path.name == "models.py" for path in made)
         if has_new_model and not dry_run:
             made += make_migration(feature)
         self.stdout.write("\n".join(path.as_posix() for path in made))
         self._write_notes(found)
-        self.stdout.write("\nNothing was written." if dry_run else self._next_steps(feature, has_new_model))
+        next_steps = "Nothing was written." if dry_run else self._next_steps(feature, has_new_model, is_app_of_yours)
+        self.stdout.write(f"\n{next_steps}")
 
     def _write_notes(self, found: Found) -> None:
         if found.left_out:
@@ -70,7 +72,7 @@ class Command(BaseCommand):
         if found.manager_fix:
             self.stdout.write(f"\n{found.manager_fix}")
 
-    def _next_steps(self, name: str, has_new_model: bool) -> str:
+    def _next_steps(self, name: str, has_new_model: bool, is_app_of_yours: bool) -> str:
         manage = f"{'uv run' if is_generated() else 'python'} manage.py"
         serve = f"{manage} runserver"
         test = f"{'uv run ' if is_generated() else ''}pytest apps/{name}"
@@ -78,13 +80,21 @@ class Command(BaseCommand):
         migrate = f"\n  {f'{manage} migrate':{width}}    makes its table" if has_new_model else ""
         page = re.search(r'^URL = "(.+)"', (PROJECT / "apps" / name / "urls.py").read_text(encoding="utf-8"), re.M)
         removal = f"after `{manage} migrate {name} zero`, " if has_new_model else ""
-        return f"""
-apps/{name} is live; nothing else needs editing. To remove the feature, {removal}remove the folder.
+        folder = "these files" if is_app_of_yours else "the folder"
+        first = "live.py" if (PROJECT / "apps" / name / "live.py").exists() else "consumers.py"
+        return f"""\
+apps/{name} is live; nothing else needs editing. To remove the feature, {removal}remove {folder}.
 {migrate}
   {serve:{width}}    then open http://127.0.0.1:8000{page[1] if page else "/"}
   {test:{width}}    tests it
 
-Start reading in apps/{name}/consumers.py."""
+Start reading in apps/{name}/{first}."""
+
+
+def app_files(feature: str) -> list[Path]:
+    """The files that an app has, but for what Python writes and marks packages with."""
+    files = [path for path in (PROJECT / "apps" / feature).rglob("*") if path.is_file()]
+    return [path.relative_to(PROJECT) for path in files if path.suffix != ".pyc" and path.name != "__init__.py"]
 
 
 def make_migration(feature: str) -> list[Path]:

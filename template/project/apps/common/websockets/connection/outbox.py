@@ -96,7 +96,10 @@ class Outbox:
         """Send now, or after the waiting messages. After a close, nothing is sent."""
         if self._closed:
             return
-        self._closed = message["type"] == "websocket.close"
+        if message["type"] == "websocket.close":
+            self._closed = True
+            if self.frames and (on_stop := self.frames.on_stop):
+                on_stop()
         if self._task:
             self._enqueue(message)
         else:

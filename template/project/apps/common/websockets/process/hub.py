@@ -73,7 +73,8 @@ class Hub:
                     continue  # it was closed while this waited for the lock
                 if not group.is_open:
                     await self._open(group)
-                group.members[member] = None
+                if member not in group.ready:
+                    group.members[member] = None
                 return group.position
 
     def make_ready(self, name: str, member: ReadyMember, position: Position, write: Write) -> bool:
@@ -95,7 +96,7 @@ class Hub:
         group.members[member] = None
         if member in group.unwritten:
             del group.unwritten[member]
-            write(group.frame)  # before anything else that it is sent
+            group.write_to([(member, write)], group.frame)  # before anything else that it is sent
         return group.position
 
     async def leave(self, name: str, member: Member) -> None:
@@ -240,7 +241,8 @@ class _Group:
             await self._write(event.frame)
         for number, member in enumerate(members, 1):
             try:
-                member.deliver(self.name, event)
+                if member in self.members or member in self.ready:  # still
+                    member.deliver(self.name, event)
             except Exception:
                 # One failing member must not affect the others.
                 logger.exception("A member of %s failed to take an event", self.name)
@@ -253,16 +255,17 @@ class _Group:
 
     async def _write(self, frame: bytes) -> None:
         ready = list(self.ready.items())
-        self._write_to(ready[:MEMBERS_AT_ONCE], frame)
+        self.write_to(ready[:MEMBERS_AT_ONCE], frame)
         self.frame, self.unwritten = frame, dict(ready[MEMBERS_AT_ONCE:])
         while self.unwritten:
             await asyncio.sleep(0)
             batch = list(islice(self.unwritten.items(), MEMBERS_AT_ONCE))
             for member, _ in batch:
                 del self.unwritten[member]
-            self._write_to(batch, frame)
+            self.write_to(batch, frame)
+        self.frame = b""
 
-    def _write_to(self, ready: list[tuple[ReadyMember, Write]], frame: bytes) -> None:
+    def write_to(self, ready: list[tuple[ReadyMember, Write]], frame: bytes) -> None:
         for member, write in ready:
             try:
                 write(frame)

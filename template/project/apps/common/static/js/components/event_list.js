@@ -21,7 +21,8 @@ const FORMATS = /** @type {Record<string, (text: string, language?: string) => s
  * @returns {string}
  */
 export function format(value, type = '', language) {
-    if (value === null || value === undefined) return '–';
+    if (value === undefined) return ''; // of a row that is being added, what its form lacks
+    if (value === null) return '–';
     if (Array.isArray(value))
         return value.map((item) => format(item, type, language)).join(', ') || '–';
     if (typeof value === 'number' && type !== 'key')
@@ -31,12 +32,18 @@ export function format(value, type = '', language) {
 }
 
 /**
- * Show values in an element: each in its `[data-field]`. What is shown already stays as it is, selected text too.
+ * Show values in an element: each in its `[data-field]`, and an element with `data-when="status:new paid"` if a field
+ * has one of these values. What is shown already stays as it is, selected text too.
  * @param {Element} element
  * @param {Record<string, any>} data
  */
 export function fill(element, data) {
     for (const field of element.querySelectorAll('[data-field]')) show(field, data);
+    for (const part of element.querySelectorAll('[data-when]')) {
+        const [name, values = ''] = /** @type {any} */ (part).dataset.when.split(':');
+        const isShown = values.split(' ').includes(`${data[name]?.key ?? data[name]}`);
+        part.toggleAttribute('hidden', !isShown);
+    }
 }
 
 /** @param {any} field @param {Record<string, any>} data */

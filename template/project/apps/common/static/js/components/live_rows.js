@@ -44,12 +44,13 @@ export class LiveRows {
     }
 
     /**
-     * Call back for each click on a row's button.
+     * Call back for each click on a row's button; of a double click for the first.
      * @param {string} selector of the buttons
      * @param {(row: Row, button: Element) => void} callback
      */
     onClick(selector, callback) {
-        this.element.addEventListener('click', ({ target }) => {
+        this.element.addEventListener('click', ({ target, detail }) => {
+            if (detail > 1) return; // of a double click: by now another row or button may be there
             const button = /** @type {Element} */ (target).closest(selector);
             const row = button && this.of(button);
             if (row) callback(row, button);
@@ -61,24 +62,28 @@ export class LiveRows {
         const keys = new Set(rows.map((row) => row[this.key]));
         for (const key of this.#entries.keys()) if (!keys.has(key)) this.remove(key);
         let next = this.#template.nextElementSibling;
+        const changed = [];
         for (const row of rows) {
-            const element = this.#put(row);
+            const { element, isChanged } = this.#put(row);
+            if (isChanged) changed.push(row);
             if (element === next?.nextElementSibling) next = element; // the one between moves instead
             if (element === next) next = element.nextElementSibling;
             else this.#place(element, next);
         }
         this.element.ariaBusy = null;
         this.#update();
+        for (const row of changed) this.#notify(row[this.key], row);
     }
 
     /** Add or change a row. @param {Row} row `after`: the key of the row before it, null for the first */
     save({ after, ...row }) {
-        const element = this.#put(row);
+        const { element, isChanged } = this.#put(row);
         const previous = after === null ? this.#template : this.#entries.get(after)?.element;
         // After an unknown row: where it is, or last.
         const here = element.isConnected ? element : null;
         const next = previous ? previous.nextElementSibling : here;
         if (next !== element) this.#place(element, next);
+        if (isChanged) this.#notify(row[this.key], row);
     }
 
     /** @param {any} key */
@@ -127,7 +132,7 @@ export class LiveRows {
         }
     }
 
-    /** @param {Row} row @returns {HTMLElement} its element, which may be new */
+    /** @param {Row} row @returns its element, which may be new, and whether it shows other values now */
     #put(row) {
         const key = row[this.key];
         const entry = this.#entries.get(key) ?? this.#claim(row) ?? this.#make();
@@ -142,8 +147,7 @@ export class LiveRows {
         const { element } = entry;
         if (isChanged && isEdited(element)) element.toggleAttribute(MEANWHILE, true);
         this.#show(entry);
-        if (isChanged) this.#notify(key, row);
-        return element;
+        return { element, isChanged };
     }
 
     /** The added row whose event this is: with all the values that were sent. @param {Row} row */
