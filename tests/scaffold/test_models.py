@@ -71,6 +71,7 @@ MODELS = [
     ("Order item:readonly", "has no type; try 'item:str:readonly'"),
     ("Order at:time:readonly", "is required, and no form asks for it; write 'at:time:optional:readonly'"),
     ("Order board:fk:boards.Board:readonly", "write 'board:fk:boards.Board:optional:readonly'"),
+    ("Order share:decimal:4:4:readonly", "has no digit for its default, 0"),
     ("Order timezone:str", "would shadow a name that models.py uses"),
     ("shop.order", "is not an app label and a class; write it as in 'shop.Order'"),
     ("apps.shop.models.Order", "write it as in 'shop.Order'"),
@@ -84,7 +85,9 @@ TYPES = [
     *("enum:new", "enum:new:paid", "fk:boards.Board", "fk:user"),
 ]
 READ_ONLY = [
-    f"{type_}{':optional' * (type_ in ('time', 'fk:boards.Board'))}:readonly" for type_ in TYPES if type_ != "enum:new"
+    f"{type_}{':optional' * (type_ in ('time', 'fk:boards.Board', 'decimal:4:4'))}:readonly"
+    for type_ in TYPES
+    if type_ != "enum:new"
 ]
 FEATURES: dict[str, dict[str, str]] = {
     "orders": {"model": ORDER},
