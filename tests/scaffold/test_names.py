@@ -299,7 +299,8 @@ def test_refuses_every_folder_and_module_of_a_project() -> None:
 
 
 def test_refuses_every_reserved_type_of_the_protocol() -> None:
-    declared = re.findall(r"^(?:PROTOCOL|RESERVED)_TYPES = (.+)$", read(f"{WEBSOCKETS}/messages.py"), re.M)
+    source = read(f"{WEBSOCKETS}/messages.py")
+    declared = re.findall(r"^(?:PROTOCOL|RESERVED)_TYPES = (.+?)\n(?=RESERVED|\n)", source, re.M | re.S)
     assert len(declared) == 2
     types = set(re.findall(r'"(\w+)"', " ".join(declared)))
     assert {"welcome", "ping", "error", "message", "state"} <= types

@@ -40,6 +40,7 @@ apps/common/contract/schemas.py
 apps/common/contract/service_checks.py
 apps/common/csp.py
 apps/common/features.py
+apps/common/fragments.py
 apps/common/import_map.py
 apps/common/live/__init__.py
 apps/common/live/checks.py
@@ -74,6 +75,7 @@ apps/common/static/js/components/connection_status.js
 apps/common/static/js/components/edit_form.js
 apps/common/static/js/components/event_list.js
 apps/common/static/js/components/form_fields.js
+apps/common/static/js/components/fragments.js
 apps/common/static/js/components/live_form.js
 apps/common/static/js/components/live_rows.js
 apps/common/static/js/components/page_reload.js
@@ -123,6 +125,7 @@ apps/common/tests/test_broadcast_transactions.py
 apps/common/tests/test_broken_project.py
 apps/common/tests/test_browser_close_codes.py
 apps/common/tests/test_browser_form.py
+apps/common/tests/test_browser_fragments.py
 apps/common/tests/test_browser_german.py
 apps/common/tests/test_browser_live_rows.py
 apps/common/tests/test_live_difference.py
@@ -144,6 +147,8 @@ apps/common/tests/test_entry_points.py
 apps/common/tests/test_event_loop.py
 apps/common/tests/test_features.py
 apps/common/tests/test_fields.py
+apps/common/tests/test_fragments.py
+apps/common/tests/test_frames.py
 apps/common/tests/test_guards.py
 apps/common/tests/test_guide.py
 apps/common/tests/test_import_map.py
@@ -199,6 +204,7 @@ apps/common/websockets/broadcast.py
 apps/common/websockets/connection/__init__.py
 apps/common/websockets/connection/connection.py
 apps/common/websockets/connection/dispatcher.py
+apps/common/websockets/connection/frames.py
 apps/common/websockets/connection/handlers.py
 apps/common/websockets/connection/inbox.py
 apps/common/websockets/connection/interfaces.py
@@ -332,7 +338,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
 MAX_FILES = 170  # the aim is 125
-MAX_LINES = 14_700  # the aim is 9,000
+MAX_LINES = 15_300  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

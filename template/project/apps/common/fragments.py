@@ -20,7 +20,7 @@ Action: TypeAlias = Literal["append", "prepend", "replace", "update", "remove", 
 
 
 class Fragment(Message, abstract=True):
-    """What the page does with the HTML. target: the id of an element, which a page may lack."""
+    """HTML, and where the page puts it. target: the id of an element, which a page may lack."""
 
     action: Action
     target: str

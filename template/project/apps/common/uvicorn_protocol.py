@@ -75,7 +75,7 @@ class BoundedHTTPProtocol(HTTPProtocol):
         super().on_response_complete()
 
     def handle_websocket_upgrade(self, *event: Any) -> None:
-        if self.flow.write_paused:  # of which the WebSocket would never hear
+        if self.flow.write_paused:  # of which the WebSocket is not notified
             self.abort()
         else:
             super().handle_websocket_upgrade(*event)

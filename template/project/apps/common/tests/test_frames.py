@@ -44,11 +44,11 @@ class FramedConsumer(PublicConsumer):
         return Said(text=data.text)
 
     async def connect(self):
-        self.gate = asyncio.Event()
+        self.turn = asyncio.Event()
         await super().connect()
 
     async def nudge(self, event):
-        await self.gate.wait()
+        await self.turn.wait()
         await self.send_json({"type": "nudged", "data": {}})
 
 
@@ -59,7 +59,7 @@ def ready() -> int:
 
 
 async def texts(client, number):
-    """What the next messages say, or their types."""
+    """The texts of the next messages, or their types."""
     messages = [json.loads(await asyncio.wait_for(client.recv(), 5)) for _ in range(number)]
     return [message["data"].get("text", message["type"]) for message in messages]
 
@@ -94,7 +94,7 @@ async def test_all_that_a_client_is_sent_keeps_its_order():
         await until(lambda: ready() == 0)  # while the event is handled
         await abroadcast("room", News(text="last"))
         [consumer] = consumers()
-        consumer.gate.set()
+        consumer.turn.set()
         assert await texts(client, 3) == ["nudged", "raw", "last"]
         await abroadcast("room", News(text="ready again"))
         assert await texts(client, 1) == ["ready again"]
@@ -143,7 +143,7 @@ async def test_a_member_that_stops_being_ready_while_a_broadcast_is_written_gets
             assert await texts(three, 2) == ["own", "b"]
 
 
-async def test_lost_broadcasts_are_told_and_what_follows_is_written():
+async def test_lost_broadcasts_send_a_resync_and_the_next_ones_are_written():
     async with served(FramedConsumer) as server, page(server) as one, page(server) as two:
         await until(lambda: ready() == 2)
         await abroadcast("room", News(text="a"))

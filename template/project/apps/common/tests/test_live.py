@@ -614,6 +614,6 @@ async def test_an_action_on_a_row_is_saved_whole_or_not_at_all(staff_user):
         assert await LogEntry.objects.filter(change_message="written with it").acount() == 0
 
 
-def test_a_snapshot_that_nobody_would_call_is_refused():
+def test_a_snapshot_that_would_not_be_called_is_refused():
     with pytest.raises(TypeError, match=r"override send_state\(\)"):
         type("Consumer", (EntriesConsumer,), {"snapshot": lambda self: []})

@@ -35,7 +35,7 @@ export function applyFragment({ action, target: id, html }) {
     if (selectionStart != null) next.setSelectionRange(selectionStart, selectionEnd);
 }
 
-/** What a person has typed or chosen stays. @param {Element} target @param {DocumentFragment} content */
+/** Keep the values that a person typed or chose. @param {Element} target @param {DocumentFragment} content */
 function keepInput(target, content) {
     for (const field of target.querySelectorAll('input, textarea, select')) {
         const { type, value, checked } = /** @type {any} */ (field);

@@ -7,7 +7,7 @@ import { OrdersWebSocketService } from './services/orders_websocket.js';
 
 /** The page of orders: sends its forms, lists what arrives. */
 export class OrdersApp {
-    /** @param {HTMLElement} root the element with data-websocket */
+    /** @param {HTMLElement} root the element with data-feature and data-websocket */
     constructor(root) {
         this.root = root;
         this.status = /** @type {ConnectionStatus} */ (this.find('connection-status'));
@@ -30,13 +30,19 @@ export class OrdersApp {
         this.websocket.on('orderCancelled', ({ data }) => this.events.add('orderCancelled', data));
         this.websocket.on('resync', () => this.status.reload());
         this.websocket.on('outdated', (contract) => this.status.reload(contract));
-        new LiveForm(this.form('place-order'), (data) => this.websocket.placeOrder(data));
-        new LiveForm(this.form('cancel-order'), (data) => this.websocket.cancelOrder(data));
+        this.setupForm('place-order', (data) => this.websocket.placeOrder(data));
+        this.setupForm('cancel-order', (data) => this.websocket.cancelOrder(data));
     }
 
-    /** @param {string} action the form's data-action */
-    form(action) {
-        return /** @type {HTMLFormElement} */ (this.find(`[data-action="${action}"]`));
+    /**
+     * Send a form's values, where the page has the form: a visitor may not have the right to it.
+     * @param {string} action the form's data-action
+     * @param {(data: any) => Promise<unknown>} send
+     */
+    setupForm(action, send) {
+        /** @type {HTMLFormElement | null} */
+        const form = this.root.querySelector(`[data-action="${action}"]`);
+        if (form) new LiveForm(form, send);
     }
 
     /**
@@ -50,5 +56,5 @@ export class OrdersApp {
     }
 }
 
-const root = document.querySelector('[data-websocket]');
+const root = document.querySelector('[data-feature="orders"]');
 if (root instanceof HTMLElement) new OrdersApp(root).initialize();
