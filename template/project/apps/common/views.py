@@ -13,7 +13,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 from apps.common.websockets.process.hub import all_members
 from apps.common.websockets.process.metrics import prometheus
-from apps.common.websockets.process.registry import connection_count, is_draining
+from apps.common.websockets.process.registry import asgi_connection_count, connection_count, is_draining
 from apps.common.websockets.service import broken
 
 
@@ -35,7 +35,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """This process's counts, for staff, or with the header `Authorization: Bearer METRICS_TOKEN`."""
     if not (_has_token(request) or _is_staff(request.user)):
         return HttpResponseForbidden("sign in as staff, or send the METRICS_TOKEN\n", content_type="text/plain")
-    text = prometheus(all_members(), connection_count())
+    text = prometheus(all_members(), connection_count(), asgi_connection_count())
     return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

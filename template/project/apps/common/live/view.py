@@ -7,13 +7,9 @@ in the notifications the rows are read like after any of them.
 import asyncio
 import logging
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
-from channels.db import database_sync_to_async
-from django.db import close_old_connections, connections, router
 from pydantic_core import to_json
 
 from apps.common.live.declaration import LiveModel
@@ -24,11 +20,12 @@ from apps.common.websockets.event_loop import of_running_loop
 from apps.common.websockets.process.events import Event
 from apps.common.websockets.process.hub import get_hub
 from apps.common.websockets.protocol import Position
+from apps.common.websockets.readers import Readers
 from apps.common.websockets.service import Service
 
 logger = logging.getLogger(__name__)
 
-READERS = 4  # threads of an event loop that read rows, each with a database connection of its own
+READERS = 4  # threads of an event loop that read rows
 LOAD_SECONDS = 20.0  # that a page waits for its first rows
 RETRY_SECONDS = 1.0  # after a read that failed
 PAGES_AT_ONCE = 512  # before other tasks run
@@ -175,7 +172,7 @@ class Views:
 
     def __init__(self) -> None:
         self._views: dict[Query, View] = {}
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="live")
+        self._readers = Readers(READERS, "live")
 
     async def join(self, query: Query, page: Page) -> View:
         """The view of the query, with its rows. The page gets the differences once its `revision` is the view's."""
@@ -202,24 +199,10 @@ class Views:
         for view in list(self._views.values()):
             await view.close()
         self._views.clear()
-        self._readers.shutdown(wait=False)
+        self._readers.close()
 
     async def _read(self, query: Query) -> dict[Any, str]:
-        connection: Any = connections[router.db_for_write(query.declared.model)]
-        if connection.vendor == "sqlite" and connection.is_in_memory_db():
-            # In tests. There a reader in another thread makes a writer fail: "database table is locked".
-            rows: dict[Any, str] = await database_sync_to_async(_read)(query)
-            return rows
-        # In an empty context, and in threads of its own: no handler's query delays it.
-        return await asyncio.get_running_loop().run_in_executor(self._readers, Context().run, _read, query)
-
-
-def _read(query: Query) -> dict[Any, str]:
-    close_old_connections()
-    try:
-        return query.declared.page(query.scope, query.audience)
-    finally:
-        close_old_connections()
+        return await self._readers.run(query.declared.page, query.scope, query.audience)
 
 
 def _json(key: Hashable) -> str:

@@ -5,10 +5,13 @@ import time
 import weakref
 
 import pytest
+from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import connection as database
+from django.db.utils import ConnectionHandler
 
 from apps.common.testing import Client, connect, sign_in
+from apps.common.websockets import readers
 from apps.common.websockets.access import identity, sessions
 from apps.common.websockets.connection.connection import Connection
 from apps.common.websockets.process import registry
@@ -174,6 +177,24 @@ async def test_a_session_that_cannot_be_read_keeps_no_other_from_connecting(user
     good, broken = await asyncio.gather(loader.load(key), loader.load("broken"), return_exceptions=True)
     assert good[1] == user
     assert isinstance(broken, ZeroDivisionError)
+
+
+async def test_a_handlers_query_delays_no_session(user, monkeypatch):
+    monkeypatch.setattr(sessions, "load_session", lambda key: (key, user))
+    monkeypatch.setattr(readers, "connections", ConnectionHandler({}))  # as with a database that is not in memory
+    running, go_on = threading.Event(), threading.Event()
+
+    def query():
+        running.set()
+        assert go_on.wait(5)
+
+    querying = asyncio.create_task(database_sync_to_async(query)())
+    await until(running.is_set)
+    loader = sessions.BatchLoader()
+    assert await loader.load("key") == ("key", user)
+    await loader.close()
+    go_on.set()
+    await querying
 
 
 @pytest.mark.parametrize("goes", [True, False])

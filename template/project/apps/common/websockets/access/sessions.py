@@ -6,7 +6,6 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -15,6 +14,7 @@ from django.db import OperationalError
 from django.http import parse_cookie
 
 from apps.common.websockets.event_loop import of_running_loop
+from apps.common.websockets.readers import Readers
 
 Loaded = tuple[SessionBase, AbstractBaseUser | AnonymousUser]
 
@@ -23,7 +23,8 @@ class SessionAuth:
     """ASGI middleware that puts "session" and "user" into the scope, and takes the site's prefix from its path.
 
     Channels' stack of three reads them in two trips to the thread that runs ORM work, and wraps every message that is
-    sent. This one makes a single trip, none without a session cookie, and then hands the connection on.
+    sent. This one makes a single trip to a thread of its own, none without a session cookie, and then hands the
+    connection on.
     """
 
     def __init__(self, application: Any) -> None:
@@ -41,10 +42,11 @@ class SessionAuth:
 
 
 class BatchLoader:
-    """Reads the sessions of all clients that connect at the same moment in one trip to the thread that runs ORM work:
-    after a restart all of them do. One for each event loop."""
+    """Reads the sessions of all clients that connect at the same moment in one trip to a thread: after a restart all of
+    them do. One for each event loop; no handler's query delays it."""
 
     def __init__(self) -> None:
+        self._readers = Readers(1, "sessions")
         self._waiting: list[tuple[str, Context, asyncio.Future[Loaded]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -58,13 +60,17 @@ class BatchLoader:
             self._task = asyncio.create_task(self._work(), context=Context())
         return await future
 
+    async def close(self) -> None:
+        """The event loop is about to end."""
+        self._readers.close()
+
     async def _work(self) -> None:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
                 loaded: list[Any] = [StoppedLoading()] * len(waiting)
                 try:
-                    loaded = await database_sync_to_async(_load_all)([(key, context) for key, context, _ in waiting])
+                    loaded = await self._readers.run(_load_all, [(key, context) for key, context, _ in waiting])
                 except Exception as error:
                     loaded = [error] * len(waiting)
                 finally:

@@ -94,6 +94,11 @@ class Connection:
         return self.is_closing or self.subscriptions.is_over
 
     @property
+    def uses_asgi(self) -> bool:
+        """Whether its messages go through ASGI's `send`."""
+        return self.outbox.frames is None
+
+    @property
     def waiting_bytes(self) -> int:
         """The memory of what waits, in both directions."""
         return self.inbox.waiting_bytes + self.outbox.waiting_bytes + self.subscriptions.waiting_bytes

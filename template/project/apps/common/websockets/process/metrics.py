@@ -37,8 +37,8 @@ def counts() -> dict[str, int]:
     return dict(_counts)
 
 
-def prometheus(members: dict[str, int], connections: int) -> str:
-    """All counters, the number of connections and the sizes of groups, in Prometheus' text format.
+def prometheus(members: dict[str, int], connections: int, asgi_connections: int = 0) -> str:
+    """All counters, the numbers of connections and the sizes of groups, in Prometheus' text format.
 
     The label `pid` identifies the process: of several behind one port, another one answers each time.
     """
@@ -46,6 +46,8 @@ def prometheus(members: dict[str, int], connections: int) -> str:
     pid = f'pid="{os.getpid()}"'
     lines = ["# HELP websockets_connections open connections", "# TYPE websockets_connections gauge"]
     lines.append(f"websockets_connections{{{pid}}} {connections}")
+    lines += ["# HELP websockets_asgi_connections those whose messages go through ASGI's send"]
+    lines += ["# TYPE websockets_asgi_connections gauge", f"websockets_asgi_connections{{{pid}}} {asgi_connections}"]
     lines += ["# HELP websockets_members connections in a group", "# TYPE websockets_members gauge"]
     largest = sorted(members.items(), key=lambda item: (-item[1], item[0]))
     shown = largest[:MAX_GROUPS]

@@ -43,6 +43,9 @@ class Registered(Protocol):
     context: Context
 
     @property
+    def uses_asgi(self) -> bool: ...
+
+    @property
     def waiting_bytes(self) -> int: ...
 
     @property
@@ -296,3 +299,8 @@ def is_draining() -> bool:
 def connection_count() -> int:
     """How many connections this process has."""
     return sum(len(registry.connections) for _, registry in of_all_loops(Registry))
+
+
+def asgi_connection_count() -> int:
+    """How many of them send through ASGI, rather than straight to the transport."""
+    return sum(each.uses_asgi for _, registry in of_all_loops(Registry) for each in list(registry.connections))
