@@ -1,8 +1,10 @@
 """The results: medians, the project's ratios to the others, a table and a plot of them."""
 
+import json
 import statistics
 from pathlib import Path
 
+TOLERANCE = 1.25  # of a ratio of two CPU times, in three turns on a busy machine
 # Units of what is better the less there is of it.
 LESS_IS_BETTER = (" µs", " ms", "KiB", "%")
 
@@ -42,9 +44,30 @@ class Results:
                 lines.append(f"| {what} | {' | '.join(cells)} |")
         return "\n".join(lines) + "\n"
 
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """The project's CPU time, divided by that of each other server."""
+        of = {
+            what: {each: self.ratio(what, self._project, each) for each in self._servers[1:]}
+            for what in self._figures
+            if "CPU" in what
+        }
+        return {what: {each: round(ratio, 3) for each, ratio in found.items() if ratio} for what, found in of.items()}
+
+    def compare(self, folder: Path) -> str:
+        """The ratios that are worse than those of ratios.json by more than TOLERANCE, one a line; empty for none."""
+        kept = json.loads((folder / "ratios.json").read_text())
+        worse = [
+            f"{what}: {ratio:.2f} of {server}, was {kept[what][server]:.2f}"
+            for what, found in self.ratios().items()
+            for server, ratio in found.items()
+            if ratio > kept[what][server] * TOLERANCE
+        ]
+        return "\n".join(worse)
+
     def write(self, folder: Path) -> None:
-        """results.md and results.svg."""
+        """results.md, results.svg, and ratios.json for compare()."""
         (folder / "results.md").write_text(self.table())
+        (folder / "ratios.json").write_text(json.dumps(self.ratios(), indent=2) + "\n")
         self._plot(folder / "results.svg")
 
     def _plot(self, path: Path) -> None:

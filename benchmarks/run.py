@@ -78,11 +78,17 @@ MEASURES = {
 }
 
 
+CHECKED = ["fanout", "echo"]  # by `make bench-check`: a few minutes, CPU time alone
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measures", nargs="*", help=f"some of: {', '.join(MEASURES)} (all)")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--check", action="store_true", help="compare the ratios with those of ratios.json")
     options = parser.parse_args()
+    if options.check:
+        options.measures = CHECKED
     unknown = set(options.measures) - set(MEASURES)
     if unknown:
         parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
@@ -94,11 +100,13 @@ def main() -> None:
         for turn in range(options.turns):
             for name in options.measures or MEASURES:
                 measure = MEASURES[name]
-                for server in measure.servers:
+                for server in measure.servers if not options.check else [PROJECT, PLAIN, *PEERS]:
                     print(f"turn {turn + 1}: {name}, {server}", file=sys.stderr)
                     for what, value in run(measure, server, project, cookie, redis).items():
                         results.add(what + (", over Valkey" if measure.over_redis else ""), server, value)
     print(results.table())
+    if options.check:
+        sys.exit(results.compare(HERE) or 0)
     if not options.measures:
         results.write(HERE)
 
@@ -152,13 +160,14 @@ def valkey(project: Path, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(server: str, project: Path, redis: str) -> Iterator[tuple[str, int]]:
+def serving(server: str, project: Path, redis: str, is_pinned: bool = True) -> Iterator[tuple[str, int]]:
     port = free_port()
     words = SERVERS[server].replace("PORT", str(port)).split()
     command = words if words[0] == "node" else [str(project / ".venv/bin/python"), *words]
     environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR", "PORT": str(port)}
     with running(command, port, project, **environment, **PRODUCTION) as pid:
-        pin(pid, 0)
+        if is_pinned:
+            pin(pid, 0)
         yield f"ws://127.0.0.1:{port}", pid
 
 

@@ -236,6 +236,8 @@ def test_errors_of_django_and_of_the_grammar_are_named_at_once(plain: Path, tmp_
     printed = run(project, *command, "Card board:fk:boards.Board title:strr", succeed=False)
     assert "model 'boards.Board': no installed app has the label 'boards'" in printed
     assert "field 'title:strr': has the unknown type 'strr'; did you mean str?" in printed
+    printed = run(project, *command, "Card title:str", "--per", "id", succeed=False)
+    assert printed.count("per=id needs a parent") == 1
     printed = run(project, *command, "users.Usr", succeed=False)
     assert "the app users has no model Usr; did you mean User?" in printed
     assert snapshot(project) == before

@@ -140,6 +140,8 @@ def _render(template: Template, folder: Path, answers: dict[str, Any], *, ask: b
             refusal = Refusal.of(error)
             if refusal is None:
                 raise CommandError(_unreadable(template, error)) from error
+            if refusal in refusals:
+                break  # its replacement is refused, too
             refusals.append(refusal)
             if ask or refusal.question not in answers:
                 break
@@ -173,7 +175,7 @@ class Refusal:
     def replacement(self, number: int) -> str:
         """An answer that is accepted. A refusal names all errors of its answer."""
         model = "Other name:str parent:fk:other.Other"
-        return {"access": "authenticated", "per": "id", "model": model}.get(self.question, f"other_n{number}")
+        return {"access": "authenticated", "per": "site", "model": model}.get(self.question, f"other_n{number}")
 
 
 def app_errors(name: str) -> list[str]:
