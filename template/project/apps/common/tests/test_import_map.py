@@ -4,11 +4,13 @@ import json
 import re
 
 import pytest
-from django.contrib.staticfiles.storage import StaticFilesStorage
+from django.contrib.staticfiles.storage import StaticFilesStorage, staticfiles_storage
+from django.core.management import call_command
 from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils.translation import override
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from apps.common import csp, import_map
 
@@ -218,3 +220,18 @@ def test_without_collected_files_pages_are_served_and_the_log_names_them(client,
     messages = [record.getMessage() for record in caplog.records if "'common/css/site.css'" in record.getMessage()]
     assert len(messages) == 1
     assert "was not collected; run `manage.py collectstatic`" in messages[0]
+
+
+def test_whitenoise_finds_hashed_files_and_asks_for_no_other(settings, tmp_path, modules, caplog):
+    settings.DEBUG = settings.WHITENOISE_USE_FINDERS = settings.WHITENOISE_AUTOREFRESH = False
+    settings.STATIC_ROOT = tmp_path / "collected"
+    settings.STORAGES = settings.STORAGES | {"staticfiles": {"BACKEND": "apps.common.storage.StaticFilesStorage"}}
+    modules("others.min.js", "types.d.ts")
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["admin", "collected"])
+    served = WhiteNoiseMiddleware(lambda request: HttpResponse(status=404)).files
+    kept = {url for url, file in served.items() if "immutable" in dict(file.alternatives[-1][2])["Cache-Control"]}
+    address = staticfiles_storage.url("others.min.js")
+    assert re.fullmatch(r"/static/others\.min\.[0-9a-f]{12}\.js", address)
+    assert address in kept
+    assert "/static/others.min.js" in served.keys() - kept
+    assert "was not collected" not in caplog.text
