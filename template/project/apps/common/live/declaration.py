@@ -27,6 +27,7 @@ class LiveModel:
     scope: ClassVar[str] = ""  # the foreign key whose value all rows of a page share: the parent's, or the owner's
     labels: ClassVar[dict[str, str]] = {}  # by foreign key: the attribute of the related object that pages show
     limit: ClassVar[int] = 200  # rows of a page
+    shows_last: ClassVar[bool] = False  # the last ones of the order rather than the first, as in a conversation
     reread_seconds: ClassVar[float] = 0  # above 0 for a query that changes with the clock: how often it is read
 
     fields: ClassVar[Sequence[str]] = ()  # of `row`, without `id`; found when the class is made
@@ -107,10 +108,10 @@ class LiveModel:
         """The rows that a page shows, as JSON of the message `row`, by their keys and in order."""
         related = [name for name in cls.labels if name in cls.fields]
         rows = cls.rows(scope, audience)
+        rows = rows.select_related(*related) if related else rows
+        found = list(rows.reverse()[: cls.limit])[::-1] if cls.shows_last else rows[: cls.limit]
         hidden = cls.hidden(audience)
-        return {
-            row.pk: cls.encode(row, hidden) for row in (rows.select_related(*related) if related else rows)[: cls.limit]
-        }
+        return {row.pk: cls.encode(row, hidden) for row in found}
 
     @classmethod
     def encode(cls, row: Model, hidden: Collection[str] = ()) -> str:

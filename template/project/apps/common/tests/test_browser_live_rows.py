@@ -50,6 +50,14 @@ async def test_a_row_after_an_unknown_one_stays_or_is_the_last(page):
     assert await items(page) == ["tea", "item 2", "item 3"]
 
 
+async def test_a_row_that_is_being_added_is_the_first_or_the_last(page):
+    await page.evaluate("load(1, 2)")
+    await page.evaluate("void rows.pending(new Promise(() => {}), { item: 'above' })")
+    await page.evaluate("rows.element.dataset.newest = 'last'")
+    await page.evaluate("void rows.pending(new Promise(() => {}), { item: 'below' })")
+    assert await items(page) == ["above", "item 1", "item 2", "below"]
+
+
 async def test_applying_a_change_twice_changes_nothing(page):
     await page.evaluate("load(1, 2)")
     for _ in range(2):

@@ -617,3 +617,20 @@ async def test_an_action_on_a_row_is_saved_whole_or_not_at_all(staff_user):
 def test_a_snapshot_that_would_not_be_called_is_refused():
     with pytest.raises(TypeError, match=r"override send_state\(\)"):
         type("Consumer", (EntriesConsumer,), {"snapshot": lambda self: []})
+
+
+@apart
+class LiveConversation(LiveEntry):
+    limit = 2
+    shows_last = True
+
+    @classmethod
+    def queryset(cls):
+        return LogEntry.objects.order_by("object_repr")
+
+
+def test_a_page_may_show_the_last_rows_of_the_order(user):
+    keys = [save(user, name).pk for name in "bca"]
+    assert list(LiveConversation.page(None, None)) == [keys[0], keys[1]]
+    LogEntry.objects.filter(pk=keys[1]).delete()
+    assert list(LiveConversation.page(None, None)) == [keys[2], keys[0]]

@@ -17,14 +17,14 @@ const WAIT = 2_000; // ms that a confirmed change is shown until its event arriv
 export class LiveRows {
     /** @type {Map<any, Entry>} by key */
     #entries = new Map();
-    /** @type {Set<Entry>} that have no key yet: they are before the template, the confirmed rows after it */
+    /** @type {Set<Entry>} that have no key yet: they are before the template or last, the confirmed rows after it */
     #added = new Set();
     /** @type {HTMLTemplateElement} */
     #template;
 
     /**
      * @param {HTMLElement} element `[data-empty]` beside it is shown while there is no row; its `data-unconfirmed` is
-     *     the text for a change whose answer was lost
+     *     the text for a change whose answer was lost; with `data-newest="last"` an added row is shown at the end
      * @param {{ key?: string }} [options] the field that is the key
      */
     constructor(element, { key = 'id' } = {}) {
@@ -178,7 +178,8 @@ export class LiveRows {
     #add() {
         const entry = this.#make();
         this.#added.add(entry);
-        this.#template.before(entry.element);
+        if (this.element.dataset.newest === 'last') this.element.append(entry.element);
+        else this.#template.before(entry.element);
         return entry;
     }
 
