@@ -261,11 +261,14 @@ async def test_an_order_goes_from_one_state_to_the_next_and_leaves(user, other_u
         saved = await cook.assert_broadcast("order_saved", dish="Ramen", status="new")
         assert saved["data"]["waiter"]["label"] == "ann"
         key = saved["data"]["id"]
-        assert (await waiter.request("advance_order", id=key))["data"]["code"] == "forbidden"
+        assert (await waiter.request("start_order", id=key))["data"]["code"] == "forbidden"
         assert (await cook.request("delete_order", id=key))["data"]["code"] == "forbidden"
-        assert (await cook.request("advance_order", id=key))["type"] == "advance_order_result"
+        assert (await cook.request("start_order", id=key))["type"] == "start_order_result"
         await waiter.assert_broadcast("order_saved", status="cooking")
-        await cook.request("advance_order", id=key)
+        for client, action in ((cook, "start_order"), (waiter, "delete_order")):
+            answer = await client.request(action, id=key)
+            assert answer["data"] == {"code": "too_late", "message": "This order is Cooking."}
+        await cook.request("finish_order", id=key)
         await waiter.assert_broadcast("order_deleted", id=key)
         assert (await Order.objects.aget()).status == "done"
 """
@@ -278,7 +281,10 @@ def test_the_board_of_the_guide_works(template: Template, plain: Path, tools: To
     words = shlex.split(command)
     actions = [words[number + 1] for number, word in enumerate(words) if word == "--action"]
     template.feature("orders", project, model=words[words.index("--model") + 1], actions=", ".join(actions))
-    for path, heads in {"live.py": ["queryset", "may"], "consumers.py": ["handle_advance_order"]}.items():
+    for path, heads in {
+        "live.py": ["queryset", "may"],
+        "consumers.py": ["handle_start_order", "handle_finish_order"],
+    }.items():
         file = project / "apps/orders" / path
         [guide] = re.findall(rf"In `{path}`:\n\n((?:(?:    .*)?\n)+)", section)
         generated = file.read_text()
@@ -287,6 +293,10 @@ def test_the_board_of_the_guide_works(template: Template, plain: Path, tools: To
             [own] = re.findall(method, guide)
             [old] = re.findall(method, generated)
             generated = generated.replace(old, own)
+            imported = "from apps.common.live.declaration"
+            if "MessageError" in own:
+                line = "from apps.common.websockets.messages import MessageError\n"
+                generated = generated.replace(imported, line + imported, 1)
         file.write_text(generated)
     (project / "apps/orders/tests/test_roles.py").write_text(ROLES)
     tools.run(project, "python", "manage.py", "makemigrations", "--verbosity", "0")
