@@ -47,7 +47,7 @@ def test_a_refusal_knows_its_question():
     ("question", "expected"),
     [
         *(("feature", "other_n1"), ("actions", "other_n1"), ("events", "other_n1")),
-        *(("access", "authenticated"), ("per", "id")),
+        *(("access", "authenticated"), ("per", "site")),
     ],
 )
 def test_what_was_refused_is_replaced(question, expected):
