@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from array import array
@@ -41,9 +42,9 @@ class Clients:
 
     async def serve(self, pipe: Connection) -> None:
         """Connect, ping, and do what the pipe asks for."""
+        pinging = asyncio.create_task(self._ping())
         await self._connect()
         pipe.send(len(self._clients))
-        pinging = asyncio.create_task(self._ping())
         while (asked := await asyncio.to_thread(pipe.recv)) != "end":
             if asked == "publish":
                 data = {"type": "publish", "data": {"text": repr(time.monotonic())}}
@@ -133,6 +134,8 @@ def report(pids: list[int], pipes: list[Connection], connected: int, used: float
         answers = [pipe.recv() for pipe in pipes]
         delays, closed = sorted(delay for some, _ in answers for delay in some), sum(number for _, number in answers)
     print(f"one broadcast reached {len(delays):,}; {closed} connections were lost")
+    if not delays:
+        sys.exit("the client that should publish was lost, too")
     p50, p99 = delays[len(delays) // 2], delays[int(len(delays) * 0.99)]
     print(f"p50 {p50 * 1e3:,.0f} ms, p99 {p99 * 1e3:,.0f} ms, the last {delays[-1] * 1e3:,.0f} ms")
     each = (cpu(pids) - used) / len(delays)
