@@ -1,7 +1,7 @@
 """Frames that are written straight to a client's transport, past ASGI.
 
 A server's frames are not masked (RFC 6455, 5.1): a broadcast has the same bytes for every client. It is framed once and
-written to each, which costs half of what ASGI's `send` does. Other servers than ours, and a middleware that wraps
+written to each, which costs less than ASGI's `send`. Other servers than ours, and a middleware that wraps
 `send`, do not have this; their connections use ASGI.
 """
 
@@ -34,7 +34,7 @@ def frames_of(send: Send) -> Frames | None:
 
 @lru_cache(maxsize=16)  # says it once for each
 def _note(name: str, module: str) -> None:
-    logger.info("Connections use ASGI, at twice the cost: `send` is %s of %s, not of apps.common.server", name, module)
+    logger.info("Connections use ASGI, which costs more: `send` is %s of %s, not of apps.common.server", name, module)
 
 
 def transport_of(send: Send) -> Any:
