@@ -31,14 +31,15 @@ class RushHourConfig(AppConfig):
 
     def change_one(self, orders):
         waiting = [order for order in orders.objects.order_by("id") if order.status in NEXT]
-        if len(waiting) < MOST and random.random() < 0.4:
+        if not waiting or (len(waiting) < MOST and random.random() < 0.4):
             item, table = random.choice(DISHES), random.randint(1, 20)
             orders.objects.create(
                 item=item, quantity=random.randint(1, 4), price=f"{random.randint(8, 19)}.50", table=table
             )
-        elif waiting:
+        else:
             order = random.choice(waiting)
             order.status = NEXT[order.status]
             order.save()
         if orders.objects.count() > 2 * MOST:
-            orders.objects.filter(status="served").earliest("id").delete()
+            for order in orders.objects.filter(status="served").order_by("id")[:1]:
+                order.delete()
