@@ -1,4 +1,4 @@
-"""What `make demo` adds to a project: orders that change by themselves."""
+"""The part of `make demo` that changes orders by itself."""
 
 import re
 import shutil
