@@ -5,6 +5,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import models
 
+from apps.common.live.declaration import LiveModel
 from apps.common.live.publishing import declarations, family, path
 from apps.common.live.queryset import LiveQuerySet
 
@@ -14,6 +15,8 @@ def check_live_models(**kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for declared in declarations:
         found += _check_manager(declared.model, path(declared))
+        if declared.parent:
+            found += _check_parent(declared)
         for model in family(declared.model):
             found += _check_deletion(model, path(declared))
     return found
@@ -37,6 +40,21 @@ def _check_manager(model: type[models.Model], where: str) -> list[CheckMessage]:
             obj=model,
             id="common.W008",
         )
+    ]
+
+
+def _check_parent(declared: type[LiveModel]) -> list[CheckMessage]:
+    parent, message = declared.related(declared.scope), declared.parent
+    assert message
+    missing = [name for name in message.model_fields if name != "label" and not hasattr(parent, name)]
+    return _check_manager(parent, path(declared)) + [
+        Error(
+            f"{message.__module__}: {message.__name__}.{name} is no attribute of {parent._meta.label}.",
+            hint="Remove it there, or name a column, a property, or a method without arguments.",
+            obj=declared,
+            id="common.E019",
+        )
+        for name in missing
     ]
 
 

@@ -84,7 +84,7 @@ class LiveConsumer(BaseWebSocketConsumer):
         except ValidationError:
             await self.close(CloseCode.NO_SUCH_PATH)
             return
-        if self.live.scope and not await database_sync_to_async(_exists)(self.live, query.scope):
+        if self.live.scope and not await database_sync_to_async(self.live.scope_rows(query.scope).exists)():
             await self.close(CloseCode.NO_SUCH_PATH)
             return
         if self._page is None or self._page.view.query != query:
@@ -118,6 +118,9 @@ class _Page:
     def write(self, text: str) -> None:
         self._connection.write(text)
 
+    def end(self) -> None:
+        self._connection.close_in_background(CloseCode.NO_SUCH_PATH)
+
     async def show(self, position: Position, version: str) -> None:
         """Send the rows, unless the client shows this version; further differences follow."""
         self.revision = self.view.revision if version == self.view.version else -1
@@ -134,8 +137,3 @@ class _Page:
 
 def _is_overridden(declared: type[LiveModel]) -> bool:
     return declared.audience.__func__ is not LiveModel.audience.__func__  # type: ignore[attr-defined]
-
-
-def _exists(declared: type[LiveModel], scope: Any) -> bool:
-    related: Any = declared.model._meta.get_field(declared.scope).related_model
-    return bool(related._base_manager.filter(pk=scope).exists())

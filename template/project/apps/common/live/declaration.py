@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models, router
 from django.db.models import Model, QuerySet
+from django.db.models.fields.files import FieldFile
 
 from apps.common.live.messages import Related
 from apps.common.live.publishing import declarations
@@ -25,6 +26,7 @@ class LiveModel:
     saved: ClassVar[type[Message]]  # a row, and `after`: the key of the row before it, None for the first
     deleted: ClassVar[type[Message]]  # `id`
     scope: ClassVar[str] = ""  # the foreign key whose value all rows of a page share: the parent's, or the owner's
+    parent: ClassVar[type[Message] | None] = None  # with what pages show of that object: attributes, `label` its text
     labels: ClassVar[dict[str, str]] = {}  # by foreign key: the attribute of the related object that pages show
     limit: ClassVar[int] = 200  # rows of a page
     shows_last: ClassVar[bool] = False  # the last ones of the order rather than the first, as in a conversation
@@ -41,6 +43,8 @@ class LiveModel:
         cls.fields = [name for name in cls.row.model_fields if name != "id"]
         for name in [*cls.fields, *([cls.scope] if cls.scope else [])]:
             _check_field(cls, name)
+        if cls.parent and not cls.scope:
+            raise ImproperlyConfigured(f"{cls.__module__}.{cls.__name__}: a parent needs a scope, its foreign key.")
         declarations.append(cls)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -65,7 +69,8 @@ class LiveModel:
 
     @classmethod
     def hidden(cls, audience: Hashable) -> Collection[str]:
-        """Override to return the fields that an audience does not see; in `row` they are optional."""
+        """Override to return the fields that an audience does not see, of `row` and of `parent`; in `row` they are
+        optional."""
         return ()
 
     @classmethod
@@ -84,7 +89,7 @@ class LiveModel:
     def options(cls, field: str, user: AnyUser) -> QuerySet[Any]:
         """Override to say which rows a form offers for a foreign key, and accepts. By default all, for those who may
         view them by Django's permission; none for others."""
-        related: Any = cls.model._meta.get_field(field).related_model
+        related = cls.related(field)
         meta = related._meta
         rows: QuerySet[Any] = related._default_manager.all()
         return rows if user.has_perm(f"{meta.app_label}.view_{meta.model_name}") else rows.none()
@@ -114,11 +119,34 @@ class LiveModel:
         return {row.pk: cls.encode(row, hidden) for row in found}
 
     @classmethod
+    def page_parent(cls, scope: Any, audience: Hashable) -> str:
+        """The object of a scope, as JSON of the message `parent`; empty if it is gone, or not shown."""
+        found = cls.scope_rows(scope).first() if cls.parent else None
+        if not cls.parent or not found:
+            return ""
+        hidden = cls.hidden(audience)
+        values = {name: _attribute(found, name) for name in cls.parent.model_fields if name not in hidden}
+        return _json(cls.parent.model_construct(**values))
+
+    @classmethod
+    def scope_rows(cls, scope: Any) -> QuerySet[Any]:
+        """The object of a scope, from the database that is written."""
+        field: Any = cls.model._meta.get_field(cls.scope)
+        rows: QuerySet[Any] = cls.related(cls.scope)._base_manager.using(router.db_for_write(cls.model))
+        return rows.filter(**{field.target_field.attname: scope})
+
+    @classmethod
+    def related(cls, name: str) -> type[Model]:
+        """The model that a foreign key points to."""
+        model = cls.model._meta.get_field(name).related_model
+        assert isinstance(model, type)
+        return model
+
+    @classmethod
     def encode(cls, row: Model, hidden: Collection[str] = ()) -> str:
         """The data of a row's message as JSON, with the values of the database, whatever messages.py accepts."""
         values = {name: cls.value(row, name) for name in cls.fields if name not in hidden}
-        message = cls.row.model_construct(**values, **{"id": row.pk})
-        return message.__pydantic_serializer__.to_json(message, warnings=False).decode()
+        return _json(cls.row.model_construct(**values, **{"id": row.pk}))
 
     @classmethod
     def value(cls, row: Model, name: str) -> Any:
@@ -130,7 +158,7 @@ class LiveModel:
                 return None
             return Related(key=key if isinstance(key, int) else str(key), label=cls._label(row, name))
         value = getattr(row, name)
-        if isinstance(field, models.FileField):
+        if isinstance(value, FieldFile):
             return value.url if value else ""
         return value
 
@@ -140,6 +168,22 @@ class LiveModel:
             return ""
         value = getattr(getattr(row, name), cls.labels[name])
         return str(value() if callable(value) else value)
+
+
+def _json(message: Message) -> str:
+    return message.__pydantic_serializer__.to_json(message, warnings=False).decode()
+
+
+def _attribute(found: Model, name: str) -> Any:
+    """What a message has of it: of a file its address, of a related object a Related, of a method what it returns."""
+    if name == "label" and not hasattr(found, name):
+        return str(found)
+    value = getattr(found, name)
+    if isinstance(value, Model):
+        return Related(key=value.pk if isinstance(value.pk, int) else str(value.pk), label=str(value))
+    if isinstance(value, FieldFile):
+        return value.url if value else ""
+    return value() if callable(value) else value
 
 
 def _check_field(cls: type[LiveModel], name: str) -> None:

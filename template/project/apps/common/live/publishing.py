@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -30,10 +31,21 @@ WINDOW_SECONDS = 0.1  # the first change of a topic is published at once, those 
 MAX_KEYS = 200  # of a notification; beyond them it is of all rows
 ATTRIBUTE = "_apps_common_live"  # of a database connection: its batch
 
+
+@dataclass
+class _Role:
+    """What the rows of a sender are on the pages of a topic."""
+
+    is_row: bool = False
+    is_label: bool = False  # shown by rows, of which any may change with it
+    parent_of: set[str] = field(default_factory=set)  # declarations whose scope it is
+
+
 declarations: list["type[LiveModel]"] = []  # in order of definition
-_topics: dict[type[models.Model], dict[str, bool]] = {}  # of a sender: whether its key is the row's
+_topics: dict[type[models.Model], dict[str, _Role]] = {}  # of a sender
 
 Keys = set[Any] | None  # None: all rows
+Scopes = dict[str, set[str]]  # by declaration
 
 
 def topic(model: type[models.Model]) -> str:
@@ -50,20 +62,26 @@ def connect() -> None:
     """Listen to the writes of every declared model. Signals without a sender would end Django's fast deletes."""
     features.modules("live")
     for declared in declarations:
-        _listen(declared.model, topic(declared.model), is_own=True)
-        for name in declared.labels:
-            related = declared.model._meta.get_field(name).related_model
-            assert isinstance(related, type)
-            _listen(related, topic(declared.model), is_own=False)
+        name = topic(declared.model)
+        for role in _listen(declared.model, name):
+            role.is_row = True
+        for label in declared.labels:
+            for role in _listen(declared.related(label), name):
+                role.is_label = True
+        if declared.parent:
+            is_key: bool = declared.model._meta.get_field(declared.scope).target_field.primary_key  # type: ignore[union-attr]
+            for role in _listen(declared.related(declared.scope), name):
+                role.parent_of.add(path(declared))
+                role.is_label |= not is_key  # writes are known by their keys alone
     signals.post_migrate.connect(_on_migrate, dispatch_uid=ATTRIBUTE)
 
 
-def _listen(model: type[models.Model], topic: str, *, is_own: bool) -> None:
-    for sender in family(model):
-        topics = _topics.setdefault(sender, {})
-        topics[topic] = topics.get(topic, False) or is_own
+def _listen(model: type[models.Model], topic: str) -> list[_Role]:
+    senders = family(model)
+    for sender in senders:
         for signal, receiver in RECEIVERS:
             signal.connect(receiver, sender=sender, dispatch_uid=ATTRIBUTE)
+    return [_topics.setdefault(sender, {}).setdefault(topic, _Role()) for sender in senders]
 
 
 def family(model: type[models.Model]) -> list[type[models.Model]]:
@@ -105,8 +123,13 @@ def changed(model: type[models.Model], keys: Iterable[Any] | None, using: str) -
     """Rows of the model were written; None: any of them may have been. Follows expect()."""
     if topics := _topics.get(model):
         batch = _batch(using)
-        for name, is_own in topics.items():
-            batch.add(name, set(keys) if keys is not None and is_own else None)
+        known = None if keys is None else set(keys)
+        for name, role in topics.items():
+            if known is None or role.is_label:
+                batch.add(name, None, {})
+            else:
+                scopes = {declared: set(map(str, known)) for declared in role.parent_of}
+                batch.add(name, known if role.is_row else set(), scopes)
         batch.publish_after_commit()
 
 
@@ -117,7 +140,7 @@ def live_reload(model: type[models.Model] | None = None) -> None:
     if model and topic(model) not in names:
         raise LookupError(f"No feature shows rows of {model._meta.label}.")
     for name in [topic(model)] if model else names:
-        _windows.add(name, None, {})
+        _windows.add(name, _Change())
 
 
 def _before(sender: type[models.Model], using: str, **kwargs: Any) -> None:
@@ -133,7 +156,7 @@ def _on_migrate(using: str, **kwargs: Any) -> None:
     with suppress(StreamsUnavailable):
         for name in {topic(each.model) for each in declarations if using == router.db_for_write(each.model)}:
             if get_streams().is_followed(name):
-                _windows.add(name, None, {})
+                _windows.add(name, _Change())
 
 
 RECEIVERS: list[tuple[signals.ModelSignal, Any]] = [
@@ -150,6 +173,30 @@ OWN = (_before, _after)
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+class _Change:
+    """What was changed on the pages of a topic."""
+
+    def __init__(self, keys: Keys = None) -> None:
+        self.keys = keys
+        self.scopes: Scopes = {}
+        self.ids: list[str] = []  # of the batches, by which the store knows them
+
+    def add(self, keys: Keys, scopes: Scopes) -> None:
+        self.keys = None if keys is None or self.keys is None else self.keys | keys
+        for declared, values in scopes.items():
+            self.scopes.setdefault(declared, set()).update(values)
+        if self.keys is not None and max(map(len, [self.keys, *self.scopes.values()])) > MAX_KEYS:
+            self.keys = None
+
+    def text(self) -> str:
+        """The notification."""
+        data: dict[str, Any] = {"all": True}
+        if self.keys is not None:
+            scopes = {declared: sorted(values) for declared, values in self.scopes.items()}
+            data = {"keys": sorted(map(str, self.keys)), "scopes": scopes}
+        return json.dumps({"type": "live_changed", "data": data}, separators=(",", ":"))
+
+
 class _Batch:
     """The changes of one transaction, or of one statement outside of any: Django calls it after the commit.
 
@@ -160,7 +207,7 @@ class _Batch:
         self.using = using
         self.id = uuid4().hex
         self.followed: dict[str, bool] = {}  # by topic
-        self.keys: dict[str, Keys] = {}
+        self.changes: dict[str, _Change] = {}
         self.place = -1  # in the connection's list of what runs after the commit
         self.is_done = False
         self.__qualname__ = "The publishing of live changes"  # Django logs it if it fails
@@ -173,9 +220,8 @@ class _Batch:
             except StreamsUnavailable:
                 self.followed[name] = True  # publishing will say so, and the pages read again after the outage
 
-    def add(self, name: str, keys: Keys) -> None:
-        known = self.keys.setdefault(name, set())
-        self.keys[name] = None if keys is None or known is None or len(known) > MAX_KEYS else known | keys
+    def add(self, name: str, keys: Keys, scopes: Scopes) -> None:
+        self.changes.setdefault(name, _Change(set())).add(keys, scopes)
 
     def publish_after_commit(self) -> None:
         if self.place < 0:
@@ -188,15 +234,15 @@ class _Batch:
 
     def __call__(self) -> None:
         self.is_done = True
-        for name in self.followed.keys() - self.keys.keys():
+        for name in self.followed.keys() - self.changes.keys():
             get_streams().unmark(name, [self.id])
-        for name, keys in self.keys.items():
+        for name, change in self.changes.items():
             if not self._is_followed(name):
                 get_streams().unmark(name, [self.id])
                 continue
-            if keys is not None and len(keys) > MAX_KEYS:
-                keys = None
-            _windows.add(name, keys, _scopes(name, keys, self.using) if keys else {}, self.id)
+            if change.keys:
+                change.add(set(), _scopes(name, change.keys, self.using))
+            _windows.add(name, change, self.id)
 
     def _is_followed(self, name: str) -> bool:
         """Asked again: a page may have come between the first write and the commit, and have read before it."""
@@ -216,7 +262,7 @@ def _batch(using: str, *, begins: bool = False) -> _Batch:
     return batch
 
 
-def _scopes(name: str, keys: set[Any], using: str) -> dict[str, list[str]]:
+def _scopes(name: str, keys: set[Any], using: str) -> Scopes:
     """The scopes in which the rows are by now, by declaration: pages of others may have to show them."""
     found = {}
     for declared in declarations:
@@ -224,7 +270,7 @@ def _scopes(name: str, keys: set[Any], using: str) -> dict[str, list[str]]:
             column = declared.model._meta.get_field(declared.scope).attname  # type: ignore[union-attr]
             rows = declared.model._base_manager.using(using).filter(pk__in=keys)
             values = rows.values_list(column, flat=True).distinct()
-            found[path(declared)] = [str(value) for value in values if value is not None]
+            found[path(declared)] = {str(value) for value in values if value is not None}
     return found
 
 
@@ -248,13 +294,14 @@ class _Windows:
         """Forget what is collected."""
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}  # when a topic was last published
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, _Change] = {}
 
-    def add(self, name: str, keys: Keys, scopes: dict[str, list[str]], id: str = "") -> None:
+    def add(self, name: str, change: _Change, id: str = "") -> None:
         with self._lock:
-            change = self._waiting.setdefault(name, _Waiting())
-            is_first = not change.ids
-            change.add(keys, scopes, id)
+            waiting = self._waiting.setdefault(name, _Change(set()))
+            is_first = not waiting.ids
+            waiting.add(change.keys, change.scopes)
+            waiting.ids.append(id)
         if is_first:
             self._publish_when_due(name)
 
@@ -279,31 +326,6 @@ class _Windows:
                 self._last[name] = time.monotonic()
         if change and publish(name, change.text()):  # else the mark has the pages read again
             get_streams().unmark(name, change.ids)
-
-
-class _Waiting:
-    """The changes of a topic that are not published yet."""
-
-    def __init__(self) -> None:
-        self.keys: Keys = set()
-        self.scopes: dict[str, set[str]] = {}
-        self.ids: list[str] = []  # of the batches, by which the store knows them
-
-    def add(self, keys: Keys, scopes: dict[str, list[str]], id: str) -> None:
-        self.ids.append(id)
-        self.keys = None if keys is None or self.keys is None else self.keys | keys
-        if self.keys is not None and len(self.keys) > MAX_KEYS:
-            self.keys = None
-        for declared, values in scopes.items():
-            self.scopes.setdefault(declared, set()).update(values)
-
-    def text(self) -> str:
-        """The notification."""
-        data: dict[str, Any] = {"all": True}
-        if self.keys is not None:
-            scopes = {declared: sorted(values) for declared, values in self.scopes.items()}
-            data = {"keys": sorted(map(str, self.keys)), "scopes": scopes}
-        return json.dumps({"type": "live_changed", "data": data}, separators=(",", ":"))
 
 
 _windows = _Windows()

@@ -43,6 +43,9 @@ class Page(Protocol):
     def write(self, text: str) -> None:
         """Send a message, without waiting."""
 
+    def end(self) -> None:
+        """What it shows is gone."""
+
 
 class Query(NamedTuple):
     """The rows of a view: pages with an equal query share it."""
@@ -59,6 +62,7 @@ class View:
         self.query = query
         self.topic = topic(query.declared.model)
         self.pages: dict[Page, None] = {}
+        self.parent = ""  # as JSON, empty without one
         self.rows: dict[Any, str] = {}
         self.revision = 0
         self.is_read = asyncio.Event()
@@ -94,10 +98,11 @@ class View:
             self._is_joined = False
 
     def state(self, position: Position) -> list[str]:
-        """The messages with all rows, for a page whose group has this position."""
+        """The messages with the parent, if pages show it, and all rows, for a page whose group has this position."""
         if position not in self._states:
             type_ = self.query.declared.row.message_type
-            messages = (f'{{"type":"{type_}","data":{data}}}' for data in self.rows.values())
+            messages = [f'{{"type":"{type_}","data":{data}}}' for data in self.rows.values()]
+            messages[:0] = [self._parent_message()] if self.parent else []
             self._states[position] = protocol.state(position, protocol.join_messages(messages), self.version)
         return self._states[position]
 
@@ -119,7 +124,7 @@ class View:
             self._changed.clear()
             self._is_reading = True
             try:
-                rows = await self._read(self.query)
+                parent, rows = await self._read(self.query)
             except Exception:
                 logger.exception("%s could not be read", self._service.name)
                 self._changed.set()
@@ -127,7 +132,7 @@ class View:
                 continue
             finally:
                 self._is_reading = False
-            await self._show(rows)
+            await self._show(parent, rows)
             self.is_read.set()
 
     async def _wait(self) -> None:
@@ -138,14 +143,20 @@ class View:
         except TimeoutError:
             return
 
-    async def _show(self, rows: dict[Any, str]) -> None:
+    async def _show(self, parent: str, rows: dict[Any, str]) -> None:
+        is_parent_changed = parent not in ("", self.parent)
         steps = list(difference(self.rows, rows))
-        self.rows = rows
-        if not steps or not self.is_read.is_set():
+        self.parent, self.rows = parent, rows
+        if self.query.declared.parent and not parent:
+            for page in list(self.pages):
+                page.end()
+            return
+        if not (steps or is_parent_changed) or not self.is_read.is_set():
             return
         before, self.revision = self.revision, self.revision + 1
         self._states = {}
         messages = [self._message(step) for step in steps]
+        messages[:0] = [self._parent_message()] if is_parent_changed else []
         texts = [protocol.changes(messages, self.version)]
         if len(texts[0]) > protocol.MAX_STATE_BYTES:  # most rows are others: the whole is hardly more, and has parts
             texts = self.state(protocol.UNKNOWN_POSITION)
@@ -158,6 +169,11 @@ class View:
                     page.write(text)
             if number % PAGES_AT_ONCE == 0:
                 await asyncio.sleep(0)
+
+    def _parent_message(self) -> str:
+        declared = self.query.declared
+        assert declared.parent
+        return f'{{"type":"{declared.parent.message_type}","data":{self.parent}}}'
 
     def _message(self, step: Saved | Deleted) -> str:
         declared = self.query.declared
@@ -201,8 +217,14 @@ class Views:
         self._views.clear()
         self._readers.close()
 
-    async def _read(self, query: Query) -> dict[Any, str]:
-        return await self._readers.run(query.declared.page, query.scope, query.audience)
+    async def _read(self, query: Query) -> tuple[str, dict[Any, str]]:
+        return await self._readers.run(_load, query)
+
+
+def _load(query: Query) -> tuple[str, dict[Any, str]]:
+    """What pages show of the parent, and the rows. Called in a thread."""
+    declared, scope, audience = query
+    return declared.page_parent(scope, audience), declared.page(scope, audience)
 
 
 def _json(key: Hashable) -> str:
