@@ -112,6 +112,13 @@ FEATURES: dict[str, dict[str, str]] = {
     "clicks": {"model": "Click at:datetime:readonly"},
     "read_only": {"model": "Thing " + " ".join(f"f{number}:{type_}" for number, type_ in enumerate(READ_ONLY))},
     "more": {"model": "Line text:str", "actions": "knock text:str event=pinged, close_shop", "events": "noted"},
+    "drawn": {
+        "model": "Thing " + " ".join(f"f{number}:{type_}:optional" for number, type_ in enumerate(TYPES)),
+        "actions": "add_thing, delete_thing, count id:int",
+        "render": "html",
+    },
+    "drawn_replies": {"model": "Reply thread:fk:threads.Thread n:int is_new:bool", "per": "id", "render": "html"},
+    "drawn_table": {"model": "Entry title:str", "actions": "none", "access": "public", "render": "html"},
     "b" * 40: {"model": "B" + "b" * 19 + " " + "c" * 40 + ":str " + "d" * 24 + ":fk:boards.Board"},
     "c" * 40: {"model": "B" + "b" * 19 + " " + "c" * 40 + ":str " + "d" * 24 + ":fk:boards.Board", "per": "id"},
 }
@@ -167,7 +174,20 @@ def test_a_model_fits_to_whom_its_messages_go(model: str, per: str, words: str) 
     assert bool(words) == bool(refused)
 
 
-@pytest.mark.parametrize("name", ["add_order", "change_order", "delete_order", "order_saved", "order_row"])
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("", "render=html draws the rows of a model, and this feature has none."),
+        ("Card html:text", "model Card has one of that name. Rename it, or use render=data."),
+        ("Card title:str", ""),
+    ],
+)
+def test_a_template_draws_the_rows_of_a_model(model: str, words: str) -> None:
+    assert words in str(grammar().validate_render("cards", model, None, "html"))
+    assert not str(grammar().validate_render("cards", model, None, "data")).strip()
+
+
+@pytest.mark.parametrize("name", ["add_order", "change_order", "delete_order", "order_saved", "order_row", "order_parent"])
 def test_further_messages_have_other_names(name: str) -> None:
     rules = validators()
     assert "is there twice" in str(rules.validate_actions("orders", f"{name} item:str", ORDER))

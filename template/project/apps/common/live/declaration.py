@@ -7,6 +7,8 @@ from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models, router
 from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
 
 from apps.common.live.messages import Related
 from apps.common.live.publishing import declarations
@@ -27,12 +29,13 @@ class LiveModel:
     deleted: ClassVar[type[Message]]  # `id`
     scope: ClassVar[str] = ""  # the foreign key whose value all rows of a page share: the parent's, or the owner's
     parent: ClassVar[type[Message] | None] = None  # with what pages show of that object: attributes, `label` its text
+    template: ClassVar[str] = ""  # that draws a row: `row` then has `html`, which pages show as it is
     labels: ClassVar[dict[str, str]] = {}  # by foreign key: the attribute of the related object that pages show
     limit: ClassVar[int] = 200  # rows of a page
     shows_last: ClassVar[bool] = False  # the last ones of the order rather than the first, as in a conversation
     reread_seconds: ClassVar[float] = 0  # above 0 for a query that changes with the clock: how often it is read
 
-    fields: ClassVar[Sequence[str]] = ()  # of `row`, without `id`; found when the class is made
+    fields: ClassVar[Sequence[str]] = ()  # of `row`, without `id` and `html`; found when the class is made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -40,7 +43,8 @@ class LiveModel:
             return  # a base class
         if len(getattr(cls.model._meta, "pk_fields", ())) > 1:
             raise ImproperlyConfigured(f"{cls.__module__}.{cls.__name__}: {cls.model.__name__} has a composite key.")
-        cls.fields = [name for name in cls.row.model_fields if name != "id"]
+        others = ("id", "html") if cls.template else ("id",)
+        cls.fields = [name for name in cls.row.model_fields if name not in others]
         for name in [*cls.fields, *([cls.scope] if cls.scope else [])]:
             _check_field(cls, name)
         if cls.parent and not cls.scope:
@@ -111,12 +115,20 @@ class LiveModel:
     @classmethod
     def page(cls, scope: Any, audience: Hashable) -> dict[Any, str]:
         """The rows that a page shows, as JSON of the message `row`, by their keys and in order."""
+        return {row.pk: cls.encode(row, audience) for row in cls.page_rows(scope, audience)}
+
+    @classmethod
+    def page_html(cls, scope: Any, audience: Hashable) -> SafeString:
+        """The rows that a page shows, drawn by `template`: for a page that is rendered with them."""
+        return mark_safe("".join(cls.draw(row, audience) for row in cls.page_rows(scope, audience)))  # noqa: S308
+
+    @classmethod
+    def page_rows(cls, scope: Any, audience: Hashable) -> Sequence[Any]:
+        """The rows that a page shows."""
         related = [name for name in cls.labels if name in cls.fields]
         rows = cls.rows(scope, audience)
         rows = rows.select_related(*related) if related else rows
-        found = list(rows.reverse()[: cls.limit])[::-1] if cls.shows_last else rows[: cls.limit]
-        hidden = cls.hidden(audience)
-        return {row.pk: cls.encode(row, hidden) for row in found}
+        return list(rows.reverse()[: cls.limit])[::-1] if cls.shows_last else list(rows[: cls.limit])
 
     @classmethod
     def page_parent(cls, scope: Any, audience: Hashable) -> str:
@@ -143,10 +155,20 @@ class LiveModel:
         return model
 
     @classmethod
-    def encode(cls, row: Model, hidden: Collection[str] = ()) -> str:
+    def encode(cls, row: Model, audience: Hashable) -> str:
         """The data of a row's message as JSON, with the values of the database, whatever messages.py accepts."""
+        hidden = cls.hidden(audience)
         values = {name: cls.value(row, name) for name in cls.fields if name not in hidden}
+        if cls.template:
+            values["html"] = cls.draw(row, audience)
         return _json(cls.row.model_construct(**values, **{"id": row.pk}))
+
+    @classmethod
+    def draw(cls, row: Model, audience: Hashable) -> SafeString:
+        """A row as `template` has it, with `row` and `audience`; a field that the audience does not see is None."""
+        for name in cls.hidden(audience):
+            setattr(row, name, None)
+        return render_to_string(cls.template, {"row": row, "audience": audience})
 
     @classmethod
     def value(cls, row: Model, name: str) -> Any:

@@ -33,6 +33,7 @@ PAGE = (
     <script type="module" nonce="{{ csp_nonce }}">
         import { EditForm } from '/static/js/components/edit_form.js';
         import { rowOf } from '/static/js/components/form_fields.js';
+        import { drawRow } from '/static/js/components/html_row.js';
         import { LiveForm } from '/static/js/components/live_form.js';
         import { LiveRows } from '/static/js/components/live_rows.js';
         import { hasInput } from '/static/js/components/page_reload.js';
@@ -45,6 +46,12 @@ PAGE = (
         window.rows = new LiveRows(list);
         window.edit = new EditForm(document.querySelector('dialog'), rows, send);
         window.hasInput = hasInput;
+        window.drawnList = (html) => {
+            const list = document.createElement('ul');
+            list.innerHTML = '<template data-row><li><b data-field="item"></b></li></template>' + html;
+            document.body.append(list);
+            return new LiveRows(list, { draw: drawRow });
+        };
         const form = document.querySelector('[data-action="add-order"]');
         new LiveForm(form, (data) => rows.pending(send(data), rowOf(form, data)));
         rows.onClick('[data-edit]', (row) => edit.open(row));

@@ -19,17 +19,23 @@ export class LiveRows {
     #entries = new Map();
     /** @type {Set<Entry>} that have no key yet: they are before the template or last, the confirmed rows after it */
     #added = new Set();
+    /** @type {Map<string | undefined, HTMLElement>} by key: the rows with which the page was rendered */
+    #rendered = new Map();
     /** @type {HTMLTemplateElement} */
     #template;
 
     /**
      * @param {HTMLElement} element `[data-empty]` beside it is shown while there is no row; its `data-unconfirmed` is
      *     the text for a change whose answer was lost; with `data-newest="last"` an added row is shown at the end
-     * @param {{ key?: string }} [options] the field that is the key
+     * @param {{ key?: string, draw?: typeof fill }} [options] the field that is the key; how an element shows a row
      */
-    constructor(element, { key = 'id' } = {}) {
+    constructor(element, { key = 'id', draw = fill } = {}) {
         this.element = element;
         this.key = key;
+        this.draw = draw;
+        /** @type {NodeListOf<HTMLElement>} */
+        const rendered = element.querySelectorAll('[data-key]');
+        for (const row of rendered) this.#rendered.set(row.dataset.key, row);
         this.#template = /** @type {any} */ (element.querySelector('template[data-row]'));
     }
 
@@ -70,6 +76,8 @@ export class LiveRows {
             if (element === next) next = element.nextElementSibling;
             else this.#place(element, next);
         }
+        for (const row of this.#rendered.values()) row.remove(); // deleted since then
+        this.#rendered.clear();
         this.element.ariaBusy = null;
         this.#update();
         for (const row of changed) this.#notify(row[this.key], row);
@@ -135,7 +143,7 @@ export class LiveRows {
     /** @param {Row} row @returns its element, which may be new, and whether it shows other values now */
     #put(row) {
         const key = row[this.key];
-        const entry = this.#entries.get(key) ?? this.#claim(row) ?? this.#make();
+        const entry = this.#entries.get(key) ?? this.#claim(row) ?? this.#make(`${key}`);
         const isChanged = JSON.stringify(entry.row) !== JSON.stringify(row);
         this.#entries.set(key, entry);
         this.#added.delete(entry);
@@ -159,11 +167,12 @@ export class LiveRows {
         );
     }
 
-    /** @returns {Entry} */
-    #make() {
+    /** @param {string} [key] @returns {Entry} */
+    #make(key) {
         const element = /** @type {any} */ (
-            this.#template.content.firstElementChild?.cloneNode(true)
+            this.#rendered.get(key) ?? this.#template.content.firstElementChild?.cloneNode(true)
         );
+        this.#rendered.delete(key);
         const entry = { element, changes: new Set() };
         const settle = async () => {
             await null; // a reset follows its event
@@ -186,7 +195,7 @@ export class LiveRows {
     /** @param {Entry} entry */
     #show({ element, row, changes }) {
         const shown = Object.assign({}, row, ...[...changes].map((change) => change.row));
-        fill(element, shown);
+        this.draw(element, shown);
         for (const control of element.querySelectorAll('[name]')) {
             const { name } = /** @type {any} */ (control);
             if (name in shown) follow(control, shown[name]);
