@@ -76,6 +76,7 @@ apps/common/static/js/components/edit_form.js
 apps/common/static/js/components/event_list.js
 apps/common/static/js/components/form_fields.js
 apps/common/static/js/components/fragments.js
+apps/common/static/js/components/html_row.js
 apps/common/static/js/components/live_form.js
 apps/common/static/js/components/live_rows.js
 apps/common/static/js/components/page_reload.js
@@ -127,9 +128,12 @@ apps/common/tests/test_browser_close_codes.py
 apps/common/tests/test_browser_form.py
 apps/common/tests/test_browser_fragments.py
 apps/common/tests/test_browser_german.py
+apps/common/tests/test_browser_html_rows.py
 apps/common/tests/test_browser_live_rows.py
 apps/common/tests/test_live_difference.py
 apps/common/tests/test_live.py
+apps/common/tests/test_live_html.py
+apps/common/tests/test_live_parent.py
 apps/common/tests/test_live_related.py
 apps/common/tests/live_rows.py
 apps/common/tests/test_browser_page.py
@@ -284,6 +288,7 @@ apps/orders/admin.py
 apps/orders/live.py
 apps/orders/migrations/__init__.py
 apps/orders/models.py
+apps/orders/tests/conftest.py
 """
 MODEL_FIELDS = "item:str:200 quantity:int price:decimal:10:2 status:enum:new:paid customer:fk:user:optional"
 MAX_FILES_WITH_A_MODEL = 21
@@ -339,7 +344,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
 MAX_FILES = 172  # the aim is 125
-MAX_LINES = 15_300  # the aim is 9,000
+MAX_LINES = 15_400  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

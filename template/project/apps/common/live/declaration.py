@@ -197,7 +197,7 @@ def _json(message: Message) -> str:
 
 
 def _attribute(found: Model, name: str) -> Any:
-    """What a message has of it: of a file its address, of a related object a Related, of a method what it returns."""
+    """Of a file its address, of a related object a Related, of a method the value that it returns."""
     if name == "label" and not hasattr(found, name):
         return str(found)
     value = getattr(found, name)

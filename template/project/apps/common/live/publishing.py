@@ -34,7 +34,7 @@ ATTRIBUTE = "_apps_common_live"  # of a database connection: its batch
 
 @dataclass
 class _Role:
-    """What the rows of a sender are on the pages of a topic."""
+    """The part that rows of a sender have in the pages of a topic."""
 
     is_row: bool = False
     is_label: bool = False  # shown by rows, of which any may change with it
@@ -174,7 +174,7 @@ OWN = (_before, _after)
 
 
 class _Change:
-    """What was changed on the pages of a topic."""
+    """Rows of a topic that were changed, the scopes they are in by now, and scopes whose object was changed."""
 
     def __init__(self, keys: Keys = None) -> None:
         self.keys = keys

@@ -44,7 +44,7 @@ class Page(Protocol):
         """Send a message, without waiting."""
 
     def end(self) -> None:
-        """What it shows is gone."""
+        """Close it: the object that it shows is gone."""
 
 
 class Query(NamedTuple):
@@ -222,7 +222,7 @@ class Views:
 
 
 def _load(query: Query) -> tuple[str, dict[Any, str]]:
-    """What pages show of the parent, and the rows. Called in a thread."""
+    """The parent as pages show it, and the rows. Called in a thread."""
     declared, scope, audience = query
     return declared.page_parent(scope, audience), declared.page(scope, audience)
 

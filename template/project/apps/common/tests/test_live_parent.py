@@ -1,4 +1,4 @@
-"""What a page shows of the object that all its rows belong to."""
+"""The object that all rows of a page belong to, as the page shows it."""
 
 import json
 

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("name", nargs="?", help="in snake_case, such as orders or live_chat")
         parser.add_argument("--access", help="who may connect: authenticated (if left out), public or staff")
         parser.add_argument("--model", help=f"a live list of a new model, {MODEL}, or of one that is there, shop.Order")
-        parser.add_argument("--render", help="who draws a model's rows: data, the page (if left out), or html, a template")
+        parser.add_argument("--render", help="who draws the rows: the page (data, the default) or a template (html)")
         parser.add_argument("--per", help="to whom a message goes: id (/orders/42/), site (for a model) or user")
         parser.add_argument("--action", action="append", help=f"what a page can ask for: {ACTION}; may be repeated")
         parser.add_argument("--event", action="append", help=f"what else the server sends: {EVENT}; may be repeated")

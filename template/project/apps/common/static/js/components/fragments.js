@@ -19,22 +19,14 @@ const OF_ITSELF = ['replace', 'update']; // what these had of the same id or nam
  */
 export function applyFragment({ action, target: id, html }) {
     const target = document.getElementById(id);
-    if (target) apply(action, target, parse(html));
+    if (target) apply(action, target, html);
 }
 
-/** @param {string} html @returns {DocumentFragment} whose scripts are dead; a CSP holds for its attributes */
-export function parse(html) {
+/** @param {string} action @param {Element} target @param {string} html */
+export function apply(action, target, html) {
     const template = document.createElement('template');
-    template.innerHTML = html;
-    return template.content;
-}
-
-/**
- * @param {string} action
- * @param {Element} target
- * @param {DocumentFragment} content
- */
-export function apply(action, target, content) {
+    template.innerHTML = html; // scripts of it are dead, and a Content-Security-Policy holds for its attributes
+    const { content } = template;
     const active = /** @type {any} */ (document.activeElement);
     const hadFocus = target.contains(active) && OF_ITSELF.includes(action);
     const { selectionStart, selectionEnd } = active ?? {};
@@ -60,8 +52,8 @@ function keepInput(target, content) {
 /** The element that takes the place of one. @param {DocumentFragment} content @param {any} element @returns {any} */
 function counterpart(content, element) {
     const { id, name, type, value, localName } = element;
+    if (id) return content.querySelector(`#${CSS.escape(id)}`);
     const choice = type === 'radio' ? `[value="${CSS.escape(value)}"]` : '';
-    const selector = id ? `#${CSS.escape(id)}` : name && `[name="${CSS.escape(name)}"]${choice}`;
-    if (selector) return content.querySelector(selector);
+    if (name) return content.querySelector(`[name="${CSS.escape(name)}"]${choice}`);
     return [...content.querySelectorAll(localName)].find((other) => other.isEqualNode(element));
 }

@@ -1,5 +1,5 @@
 import { fill } from './event_list.js';
-import { apply, parse } from './fragments.js';
+import { apply } from './fragments.js';
 
 /** @type {WeakMap<Element, { html: string, names: string[] }>} what an element shows, and which attributes it got */
 const drawn = new WeakMap();
@@ -15,15 +15,15 @@ export function drawRow(element, row) {
     const before = drawn.get(element);
     if (html === undefined) return fill(element, row);
     if (before?.html === html) return;
-    const content = parse(html);
-    const next = content.firstElementChild;
+    const template = document.createElement('template');
+    template.innerHTML = html;
+    const next = template.content.firstElementChild;
     if (!next) return;
     const names = next.getAttributeNames();
     for (const name of before?.names ?? element.getAttributeNames())
         if (!names.includes(name)) element.removeAttribute(name);
     for (const name of names) element.setAttribute(name, `${next.getAttribute(name)}`);
     drawn.set(element, { html, names });
-    if (element.innerHTML === next.innerHTML) return; // the page was rendered with it
-    content.replaceChildren(...next.childNodes);
-    apply('update', element, content);
+    if (element.innerHTML === next.innerHTML) return; // with which the page was rendered
+    apply('update', element, next.innerHTML);
 }
