@@ -184,6 +184,7 @@ def _column(column: Column) -> tuple[Facts, str]:
     if not column.editable or is_generated or isinstance(column, models.FileField):
         facts["read_only"] = True
         facts["has_default"] = column.has_default()
+        facts["is_file"] = isinstance(column, models.FileField)
     return facts, ""
 
 
