@@ -108,7 +108,11 @@ FIELDS = [
 # Actions, events, and words of the refusal.
 LINES = [
     ("place_order item:str,", "", "an action is empty: there is a comma too many"),
-    ("place event=changed, cancel event=changed", "", "event 'changed' has the fields of the action place; leave it out of cancel"),
+    (
+        "place event=changed, cancel event=changed",
+        "",
+        "event 'changed' has the fields of the action place; leave it",
+    ),
     ("place item:str event=placed", "placed item:str", "is one of the action's fields, which the event has already"),
     ("place item:str event=placed", "placed id:int event=other", "an action names its event, an event only has fields"),
     ("place item:str event=placed", "placed id:int, placed at:date", "event 'placed' is there twice"),

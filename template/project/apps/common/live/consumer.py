@@ -20,7 +20,7 @@ class LiveConsumer(BaseWebSocketConsumer):
     connect(), before super().connect(). A disconnect() of its own calls super().disconnect(code)."""
 
     live: ClassVar[type[LiveModel]]
-    live_scope: Any = None  # the value of the declaration's scope, which all rows of the page share
+    live_scope: Any = None  # the key of the object that all rows of the page belong to: the declaration's scope
     _page: "_Page | None" = None
     _showing: asyncio.Lock | None = None
 
@@ -98,8 +98,7 @@ class LiveConsumer(BaseWebSocketConsumer):
         """Raises ValidationError for what no key is."""
         if not self.live.scope:
             return None
-        field: Any = self.live.model._meta.get_field(self.live.scope)
-        return field.target_field.to_python(self.live_scope)
+        return self.live.related(self.live.scope)._meta.pk.to_python(self.live_scope)
 
 
 class _Page:

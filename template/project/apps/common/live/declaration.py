@@ -27,7 +27,7 @@ class LiveModel:
     row: ClassVar[type[Message]]  # its fields are the columns that leave the server; `id` is the primary key
     saved: ClassVar[type[Message]]  # a row, and `after`: the key of the row before it, None for the first
     deleted: ClassVar[type[Message]]  # `id`
-    scope: ClassVar[str] = ""  # the foreign key whose value all rows of a page share: the parent's, or the owner's
+    scope: ClassVar[str] = ""  # the foreign key to the object that all rows of a page belong to: a parent, or an owner
     parent: ClassVar[type[Message] | None] = None  # with what pages show of that object: attributes, `label` its text
     template: ClassVar[str] = ""  # that draws a row: `row` then has `html`, which pages show as it is
     labels: ClassVar[dict[str, str]] = {}  # by foreign key: the attribute of the related object that pages show
@@ -107,7 +107,7 @@ class LiveModel:
         """All rows of a scope that an audience sees, in order, from the database that is written."""
         rows = cls.visible(cls.queryset(), audience).using(router.db_for_write(cls.model))
         if cls.scope:
-            rows = rows.filter(**{cls.scope: scope})
+            rows = rows.filter(**{f"{cls.scope}__pk": scope})
         default = rows.query.get_meta().ordering if rows.query.default_ordering else None
         order: Sequence[Any] = rows.query.order_by or default or ()
         return rows.order_by(*order, "pk")  # ties end with the key
@@ -143,9 +143,7 @@ class LiveModel:
     @classmethod
     def scope_rows(cls, scope: Any) -> QuerySet[Any]:
         """The object of a scope, from the database that is written."""
-        field: Any = cls.model._meta.get_field(cls.scope)
-        rows: QuerySet[Any] = cls.related(cls.scope)._base_manager.using(router.db_for_write(cls.model))
-        return rows.filter(**{field.target_field.attname: scope})
+        return cls.related(cls.scope)._base_manager.using(router.db_for_write(cls.model)).filter(pk=scope)
 
     @classmethod
     def related(cls, name: str) -> type[Model]:

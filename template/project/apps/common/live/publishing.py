@@ -69,10 +69,8 @@ def connect() -> None:
             for role in _listen(declared.related(label), name):
                 role.is_label = True
         if declared.parent:
-            is_key: bool = declared.model._meta.get_field(declared.scope).target_field.primary_key  # type: ignore[union-attr]
             for role in _listen(declared.related(declared.scope), name):
                 role.parent_of.add(path(declared))
-                role.is_label |= not is_key  # writes are known by their keys alone
     signals.post_migrate.connect(_on_migrate, dispatch_uid=ATTRIBUTE)
 
 
@@ -267,9 +265,8 @@ def _scopes(name: str, keys: set[Any], using: str) -> Scopes:
     found = {}
     for declared in declarations:
         if declared.scope and topic(declared.model) == name:
-            column = declared.model._meta.get_field(declared.scope).attname  # type: ignore[union-attr]
             rows = declared.model._base_manager.using(using).filter(pk__in=keys)
-            values = rows.values_list(column, flat=True).distinct()
+            values = rows.values_list(f"{declared.scope}__pk", flat=True).distinct()
             found[path(declared)] = {str(value) for value in values if value is not None}
     return found
 

@@ -29,7 +29,7 @@ class Writer:
         self._ask("add", None)
         row = self._declared.model()
         if self._declared.scope:
-            setattr(row, _column(self._field(self._declared.scope)), self._scope)
+            setattr(row, _column(self._field(self._declared.scope)), self._scope_value())
         for name, value in values.items():
             setattr(row, name, value)
         with transaction.atomic(using=self._using):
@@ -66,6 +66,13 @@ class Writer:
     def _ask(self, action: str, row: Model | None) -> None:
         if not self._declared.may(self._user, action, row):
             raise MessageError("forbidden", gettext("You may not do this."))
+
+    def _scope_value(self) -> Any:
+        """The value of the scope's column."""
+        target = self._field(self._declared.scope).target_field
+        if target.primary_key:
+            return self._scope
+        return self._declared.scope_rows(self._scope).values_list(target.attname, flat=True).first()
 
     def _find(self, key: Any) -> Model:
         """The row, locked: by a query of its own, since a database may not lock rows of the declared one."""

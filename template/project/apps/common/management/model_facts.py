@@ -93,6 +93,7 @@ def _existing(label: str) -> Found:
         "module": model.__module__,
         "is_own": _is_own(model),
         "key": key,
+        "can_add": _gives_keys(model, found),
         "ordering": _ordering(model),
         "fields": columns,
         "related": {target: facts for target in sorted(targets) if (facts := _related(target, found))},
@@ -152,6 +153,17 @@ def _key(model: type[models.Model], found: Found) -> Facts | None:
     return None
 
 
+def _gives_keys(model: type[models.Model], found: Found) -> bool:
+    """Whether a new row gets its key by itself. No form asks for one, since it must never change."""
+    key: Any = model._meta.pk
+    while getattr(key.remote_field, "parent_link", False):
+        key = key.target_field
+    if isinstance(key, models.AutoField) or key.has_default() or key.db_default is not models.NOT_PROVIDED:
+        return True
+    found.left_out.append(f"{key.name} (the key, by which pages know a row; they add none)")
+    return False
+
+
 def _columns(model: type[models.Model], found: Found) -> Iterator[Facts]:
     """Those that travel. Every other one is named in found.left_out."""
     for many in model._meta.many_to_many:
@@ -179,7 +191,7 @@ def _column(column: Column) -> tuple[Facts, str]:
     facts = _foreign_key(typed) if isinstance(typed, models.ForeignKey) else _typed(typed)
     if not facts:
         return {}, f"a {type(typed).__name__} does not travel"
-    is_text = facts["type"] in (*TEXTS, "enum")
+    is_text = facts["type"] in TEXTS or isinstance(facts.get("values", [0])[0], str)
     facts["optional"] = bool(column.null or (column.blank and is_text))
     if not column.editable or is_generated or isinstance(column, models.FileField):
         facts["read_only"] = True
@@ -201,19 +213,19 @@ def _typed(column: Column) -> Facts:
     if type_ in TEXTS:
         return _choices(column) or {"type": type_, "max": min(column.max_length or MAX_TEXT, MAX_TEXT)}
     if type_ in ("int", "float"):
-        return {"type": type_, **_bounds(column)}
+        return (type_ == "int" and _choices(column)) or {"type": type_, **_bounds(column)}
     if isinstance(column, models.DecimalField):
         return {"type": type_, "digits": column.max_digits, "places": column.decimal_places}
     return {"type": type_} if type_ else {}
 
 
 def _choices(column: Column) -> Facts:
-    """Its values with their labels, if all of them are words. Other choices are those of a text."""
+    """Its values with their labels, if all of them are words or integers. Other choices are those of any value."""
     pairs = [(value, str(label)) for value, label in column.flatchoices if value not in (None, "")]
     are_words = all(re.fullmatch(r"[\w-]+", str(value), re.ASCII) for value, _ in pairs)
     if not are_words or not 0 < len(pairs) <= MAX_CHOICES:
         return {}
-    labels = {value: label for value, label in pairs if re.fullmatch(r"""[^"'{}%<>\\\n]+""", label)}
+    labels = {str(value): label for value, label in pairs if re.fullmatch(r"""[^"'{}%<>\\\n]+""", label)}
     return {"type": "enum", "values": [value for value, _ in pairs], "labels": labels}
 
 
