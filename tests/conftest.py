@@ -28,7 +28,7 @@ LAST = 9
 # Their tests share what takes long to make, and run in one process, one after the other.
 TOGETHER = [
     *("test_chaos.py", "test_compatibility.py", "test_delivery.py", "test_django_project.py", "test_firefox.py"),
-    *("test_options.py", "test_portability.py", "test_servers.py"),
+    *("test_mechanisms.py", "test_options.py", "test_portability.py", "test_servers.py"),
 ]
 
 

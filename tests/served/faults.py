@@ -122,6 +122,14 @@ def valkey(program: str, folder: Path) -> Process:
     return Process([program, *options], port, folder)
 
 
+async def flush(store: Process) -> None:
+    """Have the store lose its data."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", store.port)
+    writer.write(b"FLUSHALL\r\n")
+    assert await reader.readline() == b"+OK\r\n"
+    writer.close()
+
+
 @dataclass
 class Account:
     """The messages that one client received."""

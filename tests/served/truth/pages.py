@@ -29,6 +29,11 @@ class RowsPage:
         self._query: dict[str, Any] = {}
         self._parts: list[Row] = []
         self._connection: ClientConnection | None = None
+        self.rested = asyncio.Event()  # set after all that the server sent before it answers "rest"; see site/steps
+
+    @property
+    def items(self) -> str:
+        return "".join(row["item"] for row in self.rows)
 
     async def run(self) -> None:
         while True:
@@ -56,6 +61,8 @@ class RowsPage:
                 self._parts = []
             case "welcome":
                 self._query |= {"epoch": data["epoch"], "seq": data["seq"]}
+            case "rest":
+                self.rested.set()
             case "state":
                 self._take_state(data)
             case "changes":

@@ -1,6 +1,7 @@
 """Pages end equal to the database, whatever writes to it and whatever fails.
 
-`make test` runs one seed on each database, `make truth SEEDS=10` more of them.
+`make test` runs one seed on each database, `make truth SEEDS=10` more of them. test_mechanisms.py shows what it
+depends on.
 """
 
 import asyncio
@@ -8,7 +9,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -19,14 +19,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tools
-from tests.served.faults import Process, server
+from tests.served.faults import Process, flush, server
 from tests.served.truth.pages import Row, RowsPage
-from tests.template import Template, run
+from tests.template import run
 
 pytestmark = pytest.mark.turn(3)
 
-SITE = Path(__file__).parent / "site"
-MODEL = "Order item:str:200 quantity:int price:decimal:10:2 status:enum:new:paid"
 SEEDS = range(1, 1 + int(os.environ.get("TRUTH_SEEDS") or 1))
 SECONDS = float(os.environ.get("TRUTH_SECONDS") or 15)
 EQUAL_SECONDS = 30.0  # at most, after the last write; a lost notification is noticed within 10
@@ -34,7 +32,8 @@ PAGES, WRITERS = 8, 4
 ROWS = """
 import json
 from apps.orders.live import LiveOrder
-pages = [LiveOrder.page(None, is_staff) for is_staff in (False, True)]
+from apps.users.models import User
+pages = [LiveOrder.page(user.pk, user.is_staff) for user in User.objects.order_by("is_staff")]
 print("ROWS", json.dumps([[json.loads(text) for text in page.values()] for page in pages]))
 """
 USERS = """
@@ -45,18 +44,6 @@ for name in ("ann", "max"):
     client.force_login(User.objects.create_user(name, is_staff=name == "max"))
     print("COOKIE", client.cookies["sessionid"].OutputString(attrs=[]))
 """
-
-
-@pytest.fixture(scope="module")
-def project(template: Template, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = template.project(tmp_path_factory.mktemp("truth") / "project")
-    feature = template.feature("orders", project, model=MODEL)
-    shutil.copy(SITE / "live.py", feature)
-    commands = feature / "management/commands"
-    commands.mkdir(parents=True)
-    shutil.copy(SITE / "write.py", commands)
-    tools.run(project, "python", "manage.py", "makemigrations", "orders", "--verbosity", "0")
-    return project
 
 
 @dataclass
@@ -144,10 +131,7 @@ class World:
 
     async def _flush_store(self, left: float) -> None:
         self._counts["faults of the store"] += 1
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._store.port)
-        writer.write(b"FLUSHALL\r\n")
-        assert await reader.readline() == b"+OK\r\n"
-        writer.close()
+        await flush(self._store)
 
     async def _verdict(self, writes: int) -> Verdict:
         until = time.monotonic() + EQUAL_SECONDS
@@ -190,11 +174,11 @@ Run = Callable[..., Verdict]
 def truth(project: Path, tools: Tools, store: Process, tmp_path: Path) -> Run:
     """Runs a world with a seed until its pages are equal to the database, or should be."""
 
-    def run_world(seed: int, database: str, seconds: float = SECONDS, defect: str = "") -> Verdict:
+    def run_world(seed: int, database: str, seconds: float = SECONDS) -> Verdict:
         python = tools.home / ".venv/bin/python"
-        world = World(project, python, store, seed, DATABASE_URL=database, TRUTH_DEFECT=defect)
+        world = World(project, python, store, seed, DATABASE_URL=database)
         verdict = asyncio.run(world.run(seconds))
-        print(f"seed {seed}{', ' * bool(defect)}{defect}: {verdict.account}")
+        print(f"seed {seed}: {verdict.account}")
         return verdict
 
     return run_world
@@ -214,12 +198,3 @@ def test_pages_end_equal_to_postgresql(truth: Run, seed: int, postgres: str, too
     verdict = truth(seed, f"{postgres.removesuffix('postgres')}truth_{seed}")
     assert verdict.different == []
     assert verdict.too_much == []
-
-
-def test_without_a_state_at_each_reconnect_pages_end_different(truth: Run, tmp_path: Path) -> None:
-    defect = "no_state_at_reconnect"
-    assert any(truth(seed, f"sqlite:///{tmp_path}/{seed}.sqlite3", 8, defect).different for seed in range(1, 6))
-
-
-def test_without_the_filter_a_page_shows_what_its_user_may_not_see(truth: Run, tmp_path: Path) -> None:
-    assert truth(1, f"sqlite:///{tmp_path}/db.sqlite3", 3, "no_filter").too_much

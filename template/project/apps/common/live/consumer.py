@@ -122,6 +122,9 @@ class _Page:
 
     async def show(self, position: Position, version: str) -> None:
         """Send the rows, unless the client shows this version; further differences follow."""
+        if self.view.is_gone:  # since it was checked that the object exists
+            self.end()
+            return
         self.revision = self.view.revision if version == self.view.version else -1
         while self.revision != self.view.revision:  # sending to a slow client may take longer than the next difference
             revision = self.view.revision

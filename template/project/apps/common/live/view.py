@@ -81,6 +81,11 @@ class View:
         """Names what the view shows at present; no other view has the same."""
         return f"{self._token}.{self.revision}"
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the object that pages show is gone."""
+        return bool(self.query.declared.parent) and not self.parent
+
     async def open(self) -> None:
         """Follow the notifications, and wait for the first rows. Raises StreamsUnavailable, TimeoutError."""
         async with self._lock:
@@ -147,7 +152,7 @@ class View:
         is_parent_changed = parent not in ("", self.parent)
         steps = list(difference(self.rows, rows))
         self.parent, self.rows = parent, rows
-        if self.query.declared.parent and not parent:
+        if self.is_gone:
             for page in list(self.pages):
                 page.end()
             return

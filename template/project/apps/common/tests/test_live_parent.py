@@ -10,11 +10,13 @@ from apps.common.live import checks, publishing
 from apps.common.live.declaration import LiveModel
 from apps.common.live.messages import Related
 from apps.common.live.queryset import LiveQuerySet
+from apps.common.live.view import Views
 from apps.common.testing import connect
 from apps.common.websockets.messages import Message
 
 from .live_rows import EntriesConsumer, apart, connected
 from .serving import serve
+from .wire import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,6 +183,22 @@ async def test_a_page_of_what_is_deleted_ends(vase, user):
         await client.assert_closed(4404)
     async with page_of(vase, user) as client:
         await client.assert_closed(4404)
+
+
+async def test_a_page_that_joins_while_it_is_deleted_ends(vase, user, monkeypatch):
+    join = Views.join
+
+    async def join_late(views, query, page):
+        await vase.adelete()
+        await until(lambda: not views._views[query].parent)
+        return await join(views, query, page)
+
+    async with page_of(vase, user) as client:
+        await client.next_message(*STATE)
+        monkeypatch.setattr(Views, "join", join_late)
+        async with page_of(vase, user) as late_client:
+            await late_client.assert_closed(4404)
+            assert [message["type"] for message in late_client.received] == ["welcome"]
 
 
 def test_many_at_once_are_all():

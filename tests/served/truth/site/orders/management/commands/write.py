@@ -8,6 +8,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, transacti
 
 from apps.common.live import publishing
 from apps.orders.models import Order
+from apps.users.models import User
 
 ITEMS = "abcdefghijkl"
 GAP_SECONDS = 0.02  # between a commit and its notification, in which a writer may be killed
@@ -16,6 +17,7 @@ GAP_SECONDS = 0.02  # between a commit and its notification, in which a writer m
 class Writer:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311
+        self.owners = list(User.objects.values_list("pk", flat=True))
         self.kinds = [self.save, self.change, self.update, self.bulk_create, self.bulk_update, self.delete, self.again]
         self.kinds += [self.save, self.change, self.delete, self.delete_many, self.update_or_create]
 
@@ -30,6 +32,7 @@ class Writer:
             "quantity": self.chance.randint(1, 9),
             "price": "1.5",
             "status": status,
+            "owner_id": self.chance.choice(self.owners),
         }
 
     def one(self):
@@ -43,10 +46,11 @@ class Writer:
         if order := self.one():
             for name, value in self.values().items():
                 setattr(order, name, value)
-            order.save(update_fields=self.chance.choice([None, ["item"], ["quantity", "status"]]))
+            order.save(update_fields=self.chance.choice([None, ["item"], ["quantity", "status"], ["owner"]]))
 
     def update(self):
-        Order.objects.filter(item=self.chance.choice(ITEMS)).update(quantity=self.chance.randint(1, 9))
+        changed = self.chance.choice(["quantity", "owner_id"])
+        Order.objects.filter(item=self.chance.choice(ITEMS)).update(**{changed: self.values()[changed]})
 
     def bulk_create(self):
         Order.objects.bulk_create([Order(**self.values()) for _ in range(self.chance.randint(1, 5))])
@@ -54,8 +58,8 @@ class Writer:
     def bulk_update(self):
         orders = list(Order.objects.all()[:3])
         for order in orders:
-            order.item = self.chance.choice(ITEMS)
-        Order.objects.bulk_update(orders, ["item"])
+            order.item, order.owner_id = self.chance.choice(ITEMS), self.chance.choice(self.owners)
+        Order.objects.bulk_update(orders, ["item", "owner"])
 
     def delete(self):
         if order := self.one():
