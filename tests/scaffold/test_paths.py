@@ -72,6 +72,7 @@ apps/common/server.py
 apps/common/static/common/css/site.css
 apps/common/static/common/img/icon.svg
 apps/common/static/js/components/connection_status.js
+apps/common/static/js/components/counterpart.js
 apps/common/static/js/components/edit_form.js
 apps/common/static/js/components/event_list.js
 apps/common/static/js/components/form_fields.js
@@ -343,8 +344,8 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
-MAX_FILES = 172  # the aim is 125
-MAX_LINES = 15_500  # the aim is 9,000
+MAX_FILES = 173  # the aim is 125
+MAX_LINES = 15_600  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

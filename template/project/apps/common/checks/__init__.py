@@ -19,6 +19,7 @@ common.E016  sessions in signed cookies, which no logout can revoke
 common.E017  a routing.py, a messages.py or an asgi.py that cannot be imported
 common.E018  a live model whose rows the database deletes or changes by itself
 common.E019  the message of a parent with a field that the parent does not have
+common.E020  a template that cannot draw the rows of a live model
 common.W001  a channel layer in memory, which one process alone can use
 common.W002  any host is allowed, and so a page of any site may connect
 common.W003  nothing checks the origin of a WebSocket

@@ -1,9 +1,12 @@
 """manage.py check: writes of a live model that would not reach the pages."""
 
+from pathlib import Path
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import models
+from django.template import TemplateDoesNotExist, TemplateSyntaxError
+from django.template.loader import get_template
 
 from apps.common.live.declaration import LiveModel
 from apps.common.live.publishing import declarations, family, path
@@ -17,6 +20,8 @@ def check_live_models(**kwargs: Any) -> list[CheckMessage]:
         found += _check_manager(declared.model, path(declared))
         if declared.parent:
             found += _check_parent(declared)
+        if declared.template:
+            found += _check_template(declared)
         for model in family(declared.model):
             found += _check_deletion(model, path(declared))
     return found
@@ -47,7 +52,8 @@ def _check_parent(declared: type[LiveModel]) -> list[CheckMessage]:
     parent, message = declared.related(declared.scope), declared.parent
     assert message
     missing = [name for name in message.model_fields if name != "label" and not hasattr(parent, name)]
-    return _check_manager(parent, path(declared)) + [
+    is_own = "site-packages" not in Path(parent._meta.app_config.path).parts
+    return (_check_manager(parent, path(declared)) if is_own else []) + [
         Error(
             f"{message.__module__}: {message.__name__}.{name} is no attribute of {parent._meta.label}.",
             hint="Remove it there, or name a column, a property, or a method without arguments.",
@@ -56,6 +62,16 @@ def _check_parent(declared: type[LiveModel]) -> list[CheckMessage]:
         )
         for name in missing
     ]
+
+
+def _check_template(declared: type[LiveModel]) -> list[CheckMessage]:
+    problem = "" if "html" in declared.row.model_fields else f"{declared.row.__name__} has no field html: str"
+    try:
+        get_template(declared.template)
+    except (TemplateDoesNotExist, TemplateSyntaxError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    where = f"{path(declared)}.template"
+    return [Error(f"{where}: {problem}.", obj=declared, id="common.E020")] if problem else []
 
 
 def _check_deletion(model: type[models.Model], where: str) -> list[CheckMessage]:

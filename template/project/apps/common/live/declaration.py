@@ -3,11 +3,13 @@
 from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import models, router
 from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
 from django.template.loader import render_to_string
+from django.utils import timezone, translation
 from django.utils.safestring import SafeString, mark_safe
 
 from apps.common.live.messages import Related
@@ -165,8 +167,11 @@ class LiveModel:
     def draw(cls, row: Model, audience: Hashable) -> SafeString:
         """A row as `template` has it, with `row` and `audience`; a field that the audience does not see is None."""
         for name in cls.hidden(audience):
-            setattr(row, name, None)
-        return render_to_string(cls.template, {"row": row, "audience": audience})
+            if name in cls.fields:
+                setattr(row, name, None)
+        # As it is drawn for all pages, whatever the visitor of this one has.
+        with translation.override(settings.LANGUAGE_CODE), timezone.override(None):
+            return render_to_string(cls.template, {"row": row, "audience": audience})
 
     @classmethod
     def value(cls, row: Model, name: str) -> Any:
@@ -199,11 +204,12 @@ def _attribute(found: Model, name: str) -> Any:
     if name == "label" and not hasattr(found, name):
         return str(found)
     value = getattr(found, name)
+    value = value() if callable(value) else value
     if isinstance(value, Model):
         return Related(key=value.pk if isinstance(value.pk, int) else str(value.pk), label=str(value))
     if isinstance(value, FieldFile):
         return value.url if value else ""
-    return value() if callable(value) else value
+    return value
 
 
 def _check_field(cls: type[LiveModel], name: str) -> None:

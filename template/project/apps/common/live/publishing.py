@@ -39,6 +39,7 @@ class _Role:
     is_row: bool = False
     is_label: bool = False  # shown by rows, of which any may change with it
     parent_of: set[str] = field(default_factory=set)  # declarations whose scope it is
+    columns: dict[str, str] = field(default_factory=dict)  # of rows with a parent: the scope's, by declaration
 
 
 declarations: list["type[LiveModel]"] = []  # in order of definition
@@ -69,8 +70,12 @@ def connect() -> None:
             for role in _listen(declared.related(label), name):
                 role.is_label = True
         if declared.parent:
+            column: Any = declared.model._meta.get_field(declared.scope)
             for role in _listen(declared.related(declared.scope), name):
                 role.parent_of.add(path(declared))
+            if column.target_field.primary_key:
+                for role in _listen(declared.model, name):
+                    role.columns[path(declared)] = column.attname
     signals.post_migrate.connect(_on_migrate, dispatch_uid=ATTRIBUTE)
 
 
@@ -117,7 +122,9 @@ def expect(model: type[models.Model], using: str) -> None:
             batch.publish_after_commit()
 
 
-def changed(model: type[models.Model], keys: Iterable[Any] | None, using: str) -> None:
+def changed(
+    model: type[models.Model], keys: Iterable[Any] | None, using: str, instance: models.Model | None = None
+) -> None:
     """Rows of the model were written; None: any of them may have been. Follows expect()."""
     if topics := _topics.get(model):
         batch = _batch(using)
@@ -127,6 +134,9 @@ def changed(model: type[models.Model], keys: Iterable[Any] | None, using: str) -
                 batch.add(name, None, {})
             else:
                 scopes = {declared: set(map(str, known)) for declared in role.parent_of}
+                for declared, column in role.columns.items():  # a parent may count rows that it does not show
+                    if instance and column in instance.__dict__:
+                        scopes.setdefault(declared, set()).add(str(instance.__dict__[column]))
                 batch.add(name, known if role.is_row else set(), scopes)
         batch.publish_after_commit()
 
@@ -146,7 +156,7 @@ def _before(sender: type[models.Model], using: str, **kwargs: Any) -> None:
 
 
 def _after(sender: type[models.Model], instance: models.Model, using: str, **kwargs: Any) -> None:
-    changed(sender, [instance.pk], using)
+    changed(sender, [instance.pk], using, instance)
 
 
 def _on_migrate(using: str, **kwargs: Any) -> None:

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 READERS = 4  # threads of an event loop that read rows
 LOAD_SECONDS = 20.0  # that a page waits for its first rows
-RETRY_SECONDS = 1.0  # after a read that failed
+RETRY_SECONDS = 1.0  # after a read that failed; twice as long after each further one
+MAX_RETRY_SECONDS = 10.0
 PAGES_AT_ONCE = 512  # before other tasks run
 
 
@@ -124,6 +125,7 @@ class View:
 
     async def _run(self) -> None:
         self._changed.set()  # also when it was restarted
+        pause = RETRY_SECONDS
         while True:
             await self._wait()
             self._changed.clear()
@@ -133,10 +135,12 @@ class View:
             except Exception:
                 logger.exception("%s could not be read", self._service.name)
                 self._changed.set()
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
                 continue
             finally:
                 self._is_reading = False
+            pause = RETRY_SECONDS
             await self._show(parent, rows)
             self.is_read.set()
 
@@ -153,6 +157,7 @@ class View:
         steps = list(difference(self.rows, rows))
         self.parent, self.rows = parent, rows
         if self.is_gone:
+            self.revision, self._states = self.revision + 1, {}
             for page in list(self.pages):
                 page.end()
             return

@@ -174,8 +174,13 @@ class Refusal:
 
     def replacement(self, number: int) -> str:
         """An answer that is accepted. A refusal names all errors of its answer."""
-        model = "Other name:str parent:fk:other.Other"
-        return {"access": "authenticated", "per": "site", "model": model}.get(self.question, f"other_n{number}")
+        accepted = {
+            "access": "authenticated",
+            "per": "site",
+            "render": "data",
+            "model": "Other name:str parent:fk:other.Other",
+        }
+        return accepted.get(self.question, f"other_n{number}")
 
 
 def app_errors(name: str) -> list[str]:

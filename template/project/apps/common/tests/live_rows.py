@@ -83,6 +83,7 @@ def connected(*declared: type[LiveModel]) -> Iterator[None]:
         publishing._topics.clear()
         publishing._topics.update(topics)
         publishing.declarations[:] = kept
+        publishing._windows.reset()  # a test may have kept it from publishing
 
 
 def rows_of(client: Any) -> list[dict[str, Any]]:

@@ -61,6 +61,34 @@ async def test_a_button_without_a_name_keeps_the_focus_if_it_is_the_same(page):
     assert "paid" in (await shown(page))[0]
 
 
+async def test_a_button_that_names_its_row_keeps_the_focus(page):
+    await page.evaluate("window.made = drawnList('')")
+    row = "<li data-key='1'><button data-edit>Edit {0}</button><button name='a' value='up'>Up</button></li>"
+    await page.evaluate("(row) => made.save(row)", {"id": 1, "html": row.format("tea"), "after": None})
+    for text, button in (("coffee", 0), ("cake", 1)):
+        await page.evaluate("(at) => made.element.querySelectorAll('button')[at].focus()", button)
+        await page.evaluate("(row) => made.save(row)", {"id": 1, "html": row.format(text), "after": None})
+        focused = "[...made.element.querySelectorAll('button')].indexOf(document.activeElement)"
+        assert await page.evaluate(focused) == button
+
+
+async def test_what_is_typed_stays_in_its_form(page):
+    await page.evaluate("window.made = drawnList('')")
+    row = "<li data-key='1'>{}<form><input name='text'></form><form><input name='text'></form></li>"
+    await page.evaluate("(row) => made.save(row)", {"id": 1, "html": row.format("new"), "after": None})
+    await page.locator("li input").last.fill("typed")
+    await page.evaluate("(row) => made.save(row)", {"id": 1, "html": row.format("paid"), "after": None})
+    values = "[...made.element.querySelectorAll('input')].map((input) => input.value)"
+    assert await page.evaluate(values) == ["", "typed"]
+
+
+async def test_a_key_within_a_row_is_the_rows_own_affair(page):
+    html = "<li data-key='1'><b data-key='7'>tag</b></li>"
+    await page.evaluate("(html) => { window.made = drawnList(html); }", html)
+    await page.evaluate("(row) => made.replace([row])", {"id": 1, "html": html})
+    assert await page.evaluate("made.element.querySelector('b').textContent") == "tag"
+
+
 async def test_a_script_in_a_row_does_not_run(page):
     await page.evaluate("window.made = drawnList('')")
     html = "<li data-key='1'><script>window.wasRun = true</script><img src=x onerror='wasRun = 1'></li>"

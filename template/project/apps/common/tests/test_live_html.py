@@ -3,7 +3,9 @@
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
+from django.utils import timezone, translation
 
+from apps.common.live import checks
 from apps.common.live.messages import Related
 from apps.common.testing import connect
 
@@ -39,11 +41,14 @@ class DrawnConsumer(EntriesConsumer):
     live = LiveDrawn
 
 
+def templates(row):
+    loaders = [("django.template.loaders.locmem.Loader", {"entry.html": row})]
+    return [{"BACKEND": "django.template.backends.django.DjangoTemplates", "OPTIONS": {"loaders": loaders}}]
+
+
 @pytest.fixture(autouse=True)
 def _template(settings):
-    loaders = [("django.template.loaders.locmem.Loader", {"entry.html": ROW})]
-    backend = "django.template.backends.django.DjangoTemplates"
-    settings.TEMPLATES = [{"BACKEND": backend, "OPTIONS": {"loaders": loaders}}]
+    settings.TEMPLATES = templates(ROW)
     with connected(LiveDrawn):
         yield
 
@@ -76,3 +81,22 @@ def test_a_page_is_rendered_with_the_same(make_entry):
     first, second = make_entry(object_repr="a"), make_entry(object_repr="b")
     html = LiveDrawn.page_html(None, False)
     assert html == f"<li data-key='{second.pk}'>b  False</li><li data-key='{first.pk}'>a  False</li>"
+
+
+def test_it_is_drawn_alike_whatever_language_and_zone_the_page_has(make_entry, settings):
+    entry = make_entry(object_repr="a")
+    template = "<li data-key='{{ row.pk }}'>{{ row.pk|yesno }} {{ row.action_time }}</li>"
+    settings.TEMPLATES = templates(template)
+    drawn = LiveDrawn.draw(entry, True)
+    with translation.override("de"), timezone.override("Asia/Tokyo"):
+        assert LiveDrawn.draw(entry, True) == drawn
+
+
+def test_a_template_that_cannot_draw_is_an_error(monkeypatch):
+    monkeypatch.setattr(checks, "publishes_all", lambda model: True)
+    assert checks.check_live_models() == []
+    monkeypatch.setattr(LiveDrawn, "template", "absent.html")
+    assert [each.id for each in checks.check_live_models()] == ["common.E020"]
+    monkeypatch.setattr(LiveDrawn, "template", "entry.html")
+    monkeypatch.setattr(LiveDrawn, "row", EntryRow)
+    assert [each.msg.split(": ")[1] for each in checks.check_live_models()] == ["EntryRow has no field html"]

@@ -153,6 +153,16 @@ async def test_what_it_computes_of_the_rows_follows_them(vase, user):
         await client.assert_broadcast("bid_parent", highest=9)
 
 
+async def test_what_it_computes_of_rows_that_are_not_shown_follows_them(vase, user, monkeypatch):
+    monkeypatch.setattr(LiveBid, "limit", 1)
+    shown, hidden = [await Bid.objects.acreate(vase=vase, amount=amount) for amount in (1, 9)]
+    async with page_of(vase, user) as client:
+        state = await client.next_message(*STATE)
+        assert [each["data"].get("id") for each in state["data"]["messages"]] == [None, shown.pk]
+        await hidden.adelete()
+        await client.assert_broadcast("bid_parent", highest=1)
+
+
 async def test_who_may_not_see_a_field_does_not_get_it(vase, user):
     async with page_of(vase, user) as client:
         parent = (await client.next_message(*STATE))["data"]["messages"][0]
@@ -230,5 +240,6 @@ def test_a_field_that_it_does_not_have(monkeypatch):
 
 def test_a_manager_that_does_not_publish(monkeypatch):
     monkeypatch.setattr(checks, "publishes_all", lambda model: model is not Vase)
+    monkeypatch.setattr(Vase._meta.app_config, "path", "/site/apps/shop")
     (found,) = checks.check_live_models()
     assert (found.id, found.obj) == ("common.W008", Vase)

@@ -7,7 +7,9 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import close_old_connections, connections
+from django.urls import set_script_prefix
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class Readers:
 
 def _call(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     close_old_connections()
+    set_script_prefix(settings.FORCE_SCRIPT_NAME or "/")  # for addresses; a view's context has it
     try:
         return function(*arguments)
     finally:

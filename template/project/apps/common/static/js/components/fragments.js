@@ -1,3 +1,4 @@
+import { counterpart } from './counterpart.js';
 import { isDirty } from './page_reload.js';
 
 /** @type {Record<string, (target: Element, content: DocumentFragment) => void>} */
@@ -32,7 +33,7 @@ export function apply(action, target, html) {
     const { selectionStart, selectionEnd } = active ?? {};
     if (OF_ITSELF.includes(action)) keepInput(target, content);
     else for (const { id } of content.children) if (id) document.getElementById(id)?.remove();
-    const next = hadFocus && counterpart(content, active);
+    const next = hadFocus && counterpart(target, content, active);
     ACTIONS[action]?.(target, content);
     if (!next) return;
     next.focus({ preventScroll: true });
@@ -43,17 +44,8 @@ export function apply(action, target, html) {
 function keepInput(target, content) {
     for (const field of target.querySelectorAll('input, textarea, select')) {
         const { type, value, checked } = /** @type {any} */ (field);
-        const next = isDirty(field) && counterpart(content, field);
+        const next = isDirty(field) && counterpart(target, content, field);
         if (next && ['checkbox', 'radio'].includes(type)) next.checked = checked;
         else if (next && type !== 'file') next.value = value;
     }
-}
-
-/** The element that takes the place of one. @param {DocumentFragment} content @param {any} element @returns {any} */
-function counterpart(content, element) {
-    const { id, name, type, value, localName } = element;
-    if (id) return content.querySelector(`#${CSS.escape(id)}`);
-    const choice = type === 'radio' ? `[value="${CSS.escape(value)}"]` : '';
-    if (name) return content.querySelector(`[name="${CSS.escape(name)}"]${choice}`);
-    return [...content.querySelectorAll(localName)].find((other) => other.isEqualNode(element));
 }

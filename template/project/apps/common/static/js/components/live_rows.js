@@ -34,7 +34,7 @@ export class LiveRows {
         this.key = key;
         this.draw = draw;
         /** @type {NodeListOf<HTMLElement>} */
-        const rendered = element.querySelectorAll('[data-key]');
+        const rendered = element.querySelectorAll(':scope > [data-key]');
         for (const row of rendered) this.#rendered.set(row.dataset.key, row);
         this.#template = /** @type {any} */ (element.querySelector('template[data-row]'));
     }
