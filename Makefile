@@ -19,7 +19,7 @@ help:
 	@echo "make chaos    a generated project under random faults, for longer than in the tests (SEED=1 SECONDS=600)"
 	@echo "make truth    pages of a live model under random faults, more often and longer than in the tests (SEEDS=10 SECONDS=60)"
 	@echo "make check    lint, format and type checks of the template's own Python"
-	@echo "make bench    measure a generated project beside what a user might pick instead (25 minutes); bench-check: a part of it"
+	@echo "make bench    measure a generated project beside what a user might pick instead (half an hour); bench-check: a part of it"
 	@echo "make bench-scale  100,000 idle connections: memory, CPU, and one broadcast to all"
 	@echo "make format   format it"
 	@echo "make update   bring the tools to their newest versions"

@@ -1,6 +1,7 @@
 """A WebSocket client that costs little enough to load a server from one core. Text frames alone."""
 
 import asyncio
+import json
 import os
 import selectors
 import struct
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 
 ROUND_SECONDS = 0.001
+SOCKET_IO = "/socket.io/?EIO=4&transport=websocket"
 
 
 class _Rounds(selectors.DefaultSelector):
@@ -50,7 +52,8 @@ class Client(asyncio.Protocol):
             lines.append(f"Cookie: {cookie}")
         self._request = ("\r\n".join(lines) + "\r\n\r\n").encode()
         self._buffer = b""
-        self._on_frame = on_frame
+        self.on_frame = on_frame
+        self._is_upgraded = False
         self.open = asyncio.get_running_loop().create_future()
         self.closed: int | None = None
 
@@ -66,7 +69,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
-        if not self.open.done():
+        if not self._is_upgraded:
             head, found, buffer = buffer.partition(b"\r\n\r\n")
             if not found:
                 self._buffer = head
@@ -74,7 +77,8 @@ class Client(asyncio.Protocol):
             if b" 101 " not in head.split(b"\r\n", 1)[0] + b" ":
                 self.open.set_exception(ConnectionError(head.decode("latin-1")))
                 return
-            self.open.set_result(self)
+            self._is_upgraded = True
+            self._on_upgraded()
         position, size = 0, len(buffer)
         while size - position >= 2:
             length, start = buffer[position + 1], position + 2
@@ -90,34 +94,61 @@ class Client(asyncio.Protocol):
                 break
             opcode, position = buffer[position] & 0x0F, start + length
             if opcode == 1:
-                self._on_frame(self, buffer[start:position])
+                if length == 1:  # Engine.IO's ping, the only text that is so short
+                    self.transport.write(masked(b"3"))
+                else:
+                    self.on_frame(self, buffer[start:position])
             elif opcode == 8:
                 self.closed = int.from_bytes(buffer[start : start + 2], "big")
             elif opcode == 9:
                 self.transport.write(bytes([0x8A, 0x80 | length]) + bytes(4) + buffer[start:position])
         self._buffer = buffer[position:]
 
+    def _on_upgraded(self) -> None:
+        self.open.set_result(self)
 
-async def connect(url: str, on_frame: Callable[[Client, bytes], None], cookie: str = "") -> Client:
+
+class SocketIOClient(Client):
+    """The same over Engine.IO's WebSocket transport: the path is the room that it asks for when it connects."""
+
+    def __init__(self, host: str, path: str, cookie: str, on_frame: Callable[[Client, bytes], None]) -> None:
+        super().__init__(host, SOCKET_IO, cookie, self._on_handshake)
+        self._connect = masked(b"40" + json.dumps({"room": path}).encode())
+        self._on_event = on_frame
+
+    def _on_upgraded(self) -> None:
+        """Not open yet: Engine.IO's handshake and Socket.IO's follow."""
+
+    def _on_handshake(self, client: Client, payload: bytes) -> None:
+        if payload.startswith(b"40"):
+            self.on_frame = self._on_event
+            self.open.set_result(self)
+        else:
+            self.transport.write(self._connect)
+
+
+async def connect(
+    url: str, on_frame: Callable[[Client, bytes], None], cookie: str = "", kind: type[Client] = Client
+) -> Client:
     """A client whose handshake is done."""
     parts = urlsplit(url)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
-        lambda: Client(parts.netloc, path, cookie, on_frame), parts.hostname or "127.0.0.1", parts.port or 80
+        lambda: kind(parts.netloc, path, cookie, on_frame), parts.hostname or "127.0.0.1", parts.port or 80
     )
     await client.open
     return client
 
 
 async def connect_many(
-    url: str, count: int, on_frame: Callable[[Client, bytes], None], cookie: str = ""
+    url: str, count: int, on_frame: Callable[[Client, bytes], None], cookie: str = "", kind: type[Client] = Client
 ) -> list[Client]:
     """Many of them, fifty at a time."""
     clients: list[Client] = []
     while len(clients) < count:
         batch = min(50, count - len(clients))
-        clients += await asyncio.gather(*(connect(url, on_frame, cookie) for _ in range(batch)))
+        clients += await asyncio.gather(*(connect(url, on_frame, cookie, kind) for _ in range(batch)))
     return clients
 
 

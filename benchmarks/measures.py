@@ -1,45 +1,57 @@
 """The measures, each a coroutine that takes a running server. Times in seconds, memory in bytes."""
 
 import asyncio
-import json
+import math
 import statistics
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from client import Client, connect, connect_many, cpu_of, masked, memory_of
+from client import Client, connect, connect_many, cpu_of, memory_of
+from peers import Peer
+
+OnFrame = Callable[[Client, bytes], None]
+TEXT = "hello there"
 
 
 @dataclass
 class Server:
     """A server under measurement."""
 
-    name: str
+    peer: Peer
     url: str  # ws://127.0.0.1:PORT
     pid: int
     cookie: str  # of a user who is signed in
 
+    async def connect(self, path: str, on_frame: OnFrame) -> Client:
+        return await connect(self.url + path, on_frame, kind=self.peer.dialect.client)
 
-def frame(kind: str, ref: int | None = None, **data: object) -> bytes:
-    reference = {} if ref is None else {"ref": ref}
-    return masked(json.dumps({"type": kind, **reference, "data": data}).encode())
-
-
-def is_greeting(payload: bytes) -> bool:
-    return payload.startswith(b'{"type":"welcome"')
+    async def connect_many(self, path: str, count: int, on_frame: OnFrame, cookie: str = "") -> list[Client]:
+        return await connect_many(self.url + path, count, on_frame, cookie, self.peer.dialect.client)
 
 
-async def echo(server: Server, connections: int = 100, seconds: float = 3) -> dict[str, float]:
+def ignore(client: Client, payload: bytes) -> None:
+    """For connections whose messages do not matter."""
+
+
+def is_answer(payload: bytes) -> bool:
+    """Whether it answers an echo: some servers send a greeting first."""
+    return TEXT.encode() in payload
+
+
+async def echo(server: Server, connections: int = 100, seconds: float = 2) -> dict[str, float]:
     """Round trips each second, every connection waiting for its answer before it sends the next request."""
     count = 0
-    text = frame("echo", 1, text="hello there")
+    text = server.peer.frame("echo", 1, text=TEXT)
 
     def on_frame(client: Client, payload: bytes) -> None:
         nonlocal count
-        if not is_greeting(payload):
+        if is_answer(payload):
             count += 1
             client.transport.write(text)
 
-    clients = await connect_many(f"{server.url}/ws/echo/", connections, on_frame)
+    clients = await server.connect_many("/ws/echo/", connections, on_frame)
     await asyncio.sleep(0.3)
     for client in clients:
         client.transport.write(text)
@@ -64,34 +76,35 @@ async def blocked(server: Server) -> dict[str, float]:
     """The longest echo on one connection while another's handler does ORM work for half a second, three times."""
     worst = []
     for _ in range(3):
-        other = await connect(f"{server.url}/ws/echo/", lambda client, payload: None)
+        other = await server.connect("/ws/echo/", ignore)
         probe = asyncio.create_task(_round_trips(server, 400, pause=0.002))
         await asyncio.sleep(0.2)
-        other.transport.write(frame("block"))
+        other.transport.write(server.peer.frame("block"))
         worst.append(max(await probe))
         close([other])
     return {"echo while another connection does 500 ms of ORM work, ms": statistics.median(worst) * 1e3}
 
 
 async def fanout(
-    server: Server, path: str = "/ws/fanout/", members: int = 1_000, seconds: float = 3
+    server: Server, path: str = "/ws/fanout/", members: int = 1_000, size: int = 100, seconds: float = 1.5
 ) -> dict[str, float]:
     """Deliveries each second to the members of a group, the next broadcast as soon as the last member has the one
     before; and how long the last member waited."""
     group = await Group.join(server, path, members)
-    await group.publish()
-    delays, began, used = [], time.perf_counter(), cpu_of(server.pid)
+    await group.publish(size)
+    delays: list[float] = []
+    began, used = time.perf_counter(), cpu_of(server.pid)
     while time.perf_counter() - began < seconds or len(delays) < 3:
-        delays.append(await group.publish())
+        delays.append(await group.publish(size))
     rate = len(delays) * members / (time.perf_counter() - began)
     used = (cpu_of(server.pid) - used) / (len(delays) * members)
     group.close()
-    name = f"fan-out to {members:,}"
+    name = f"fan-out to {members:,}" if size < 1_000 else f"fan-out of {size // 1_000} kB to {members:,}"
     return {
         f"{name}, CPU for each delivery, µs": used * 1e6,
         f"{name}, deliveries/s": rate,
         f"{name}, last receiver p50, ms": statistics.median(delays) * 1e3,
-        f"{name}, last receiver p99, ms": sorted(delays)[int(len(delays) * 0.99)] * 1e3,
+        f"{name}, last receiver p99, ms": percentile(delays, 0.99) * 1e3,
     }
 
 
@@ -100,7 +113,32 @@ async def fanout_to_100(server: Server) -> dict[str, float]:
     return await fanout(server, members=100)
 
 
-async def rooms(server: Server, count: int = 200, members: int = 10, seconds: float = 3) -> dict[str, float]:
+async def fanout_of_10_kb(server: Server) -> dict[str, float]:
+    """The same to 1,000 of a text of 10 kB."""
+    return await fanout(server, size=10_000)
+
+
+async def latency(server: Server, members: int = 1_000, seconds: float = 3) -> dict[str, float]:
+    """From when a broadcast is due to its arrival at each of 1,000 members, at half of the server's own greatest rate:
+    that of fanout(), measured for a second before."""
+    group = await Group.join(server, "/ws/fanout/", members)
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < 1 or count < 3:
+        await group.publish()
+        count += 1
+    rate = count / (time.perf_counter() - began) / 2
+    delays = await group.publish_paced(rate, round(max(5, rate * seconds)))
+    group.close()
+    name = f"broadcast to {members:,} at half of the greatest rate"
+    return {
+        f"{name}, broadcasts/s": rate,
+        f"{name}, p50, ms": percentile(delays, 0.5) * 1e3,
+        f"{name}, p99, ms": percentile(delays, 0.99) * 1e3,
+        f"{name}, p99.9, ms": percentile(delays, 0.999) * 1e3,
+    }
+
+
+async def rooms(server: Server, count: int = 200, members: int = 10, seconds: float = 1.5) -> dict[str, float]:
     """200 rooms of 10, each of which has its next broadcast as soon as its last member has the one before."""
     groups = [await Group.join(server, f"/ws/room/{n}/", members, pause=0) for n in range(count)]
     until, published = time.perf_counter() + seconds, 0
@@ -135,12 +173,46 @@ async def unnumbered(server: Server) -> dict[str, float]:
 
 async def stalled(server: Server) -> dict[str, float]:
     """Fan-out to 1,000 when ten more members never read."""
-    lazy = await connect_many(f"{server.url}/ws/fanout/", 10, lambda client, payload: None)
+    lazy = await server.connect_many("/ws/fanout/", 10, ignore)
     for client in lazy:
         client.transport.pause_reading()
     measured = await fanout(server)
     close(lazy)
     return {f"{name}, 1 in 100 never reads": value for name, value in measured.items()}
+
+
+async def slow_reader(server: Server, others: int = 19, times: int = 1_000, size: int = 20_000) -> dict[str, float]:
+    """20 MB for a member that does not read: the fate of its connection, and of the others meanwhile."""
+    group = await Group.join(server, "/ws/fanout/", others)
+    received = 0
+
+    def count(client: Client, payload: bytes) -> None:
+        nonlocal received
+        received += b'"news"' in payload
+
+    slow = await server.connect("/ws/fanout/", count)
+    slow.transport.pause_reading()
+    delays: list[float] = []
+    before = memory_of(server.pid)
+    most = before
+    with suppress(TimeoutError):  # a server that waits for the slow one sends nothing to the others
+        while len(delays) < times:
+            delays.append(await group.publish(size, timeout=2))
+            most = max(most, memory_of(server.pid))
+    slow.transport.resume_reading()
+    for _ in range(20):
+        if slow.closed is None and received < times:
+            await asyncio.sleep(0.1)
+    close([slow])
+    group.close()
+    name = "a member does not read"
+    return {
+        f"{name}: memory of the server, MiB": (most - before) / 2**20,
+        f"{name}: lost by the {others} others, %": 100 * (1 - len(delays) / times),
+        f"{name}: last of the others p99, ms": percentile(delays, 0.99) * 1e3 if delays else math.inf,
+        f"{name}: lost by it, %": 100 * (1 - min(received, times) / times),
+        f"{name}: it is closed with (0: kept)": slow.closed or 0,
+    }
 
 
 async def burst(server: Server, members: int = 200, times: int = 500) -> dict[str, float]:
@@ -154,22 +226,31 @@ async def burst(server: Server, members: int = 200, times: int = 500) -> dict[st
 async def signing_in(server: Server, count: int = 1_000) -> dict[str, float]:
     """Connections with a session that are accepted each second, fifty at a time."""
     began = time.perf_counter()
-    clients = await connect_many(f"{server.url}/ws/idle/", count, lambda client, payload: None, server.cookie)
+    clients = await server.connect_many("/ws/idle/", count, ignore, server.cookie)
     rate = count / (time.perf_counter() - began)
     close(clients)
     return {"signed-in connections accepted/s": rate}
 
 
-async def memory(server: Server, count: int = 2_000) -> dict[str, float]:
+async def memory(server: Server) -> dict[str, float]:
     """Resident memory for each idle connection with a session."""
-    warm = await connect_many(f"{server.url}/ws/idle/", 50, lambda client, payload: None, server.cookie)
+    return {"memory for each idle signed-in connection, KiB": await _memory(server, "/ws/idle/", server.cookie)}
+
+
+async def idle(server: Server) -> dict[str, float]:
+    """Resident memory for each idle member of a group, without a session."""
+    return {"memory for each idle connection, KiB": await _memory(server, "/ws/fanout/")}
+
+
+async def _memory(server: Server, path: str, cookie: str = "", count: int = 2_000) -> float:
+    warm = await server.connect_many(path, 50, ignore, cookie)
     await asyncio.sleep(0.5)
     before = memory_of(server.pid)
-    clients = await connect_many(f"{server.url}/ws/idle/", count, lambda client, payload: None, server.cookie)
+    clients = await server.connect_many(path, count, ignore, cookie)
     await asyncio.sleep(2)
     after = memory_of(server.pid)
     close(clients + warm)
-    return {"memory for each idle signed-in connection, KiB": (after - before) / count / 1024}
+    return (after - before) / count / 1024
 
 
 async def growth(server: Server) -> dict[str, float]:
@@ -192,14 +273,15 @@ async def growth(server: Server) -> dict[str, float]:
 
 async def _come_and_go(server: Server, count: int) -> None:
     for _ in range(count // 50):
-        close(await connect_many(f"{server.url}/ws/fanout/", 50, lambda client, payload: None))
+        close(await server.connect_many("/ws/fanout/", 50, ignore))
     await asyncio.sleep(1)
 
 
 class Group:
     """Many members, of which the first publishes."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self.clients: list[Client] = []
         self.received = 0
         self.expected = 0
@@ -207,8 +289,8 @@ class Group:
 
     @classmethod
     async def join(cls, server: Server, path: str, members: int, pause: float = 0.5) -> "Group":
-        group = cls()
-        group.clients = await connect_many(server.url + path, members, group.on_frame)
+        group = cls(server)
+        group.clients = await server.connect_many(path, members, group.on_frame)
         await asyncio.sleep(pause)
         return group
 
@@ -218,20 +300,44 @@ class Group:
             if self.received >= self.expected:
                 self.done.set()
 
-    async def publish(self) -> float:
+    async def publish(self, size: int = 100, timeout: float = 60) -> float:
         """One broadcast; the seconds until the last member has it."""
         self.received, self.expected = 0, len(self.clients)
         self.done.clear()
         began = time.perf_counter()
-        self.clients[0].transport.write(frame("publish", text="x" * 100))
-        await asyncio.wait_for(self.done.wait(), 60)
+        self.clients[0].transport.write(self._server.peer.frame("publish", text="x" * size))
+        await asyncio.wait_for(self.done.wait(), timeout)
         return time.perf_counter() - began
+
+    async def publish_paced(self, rate: float, count: int) -> list[float]:
+        """Broadcasts at a rate that does not wait for the members; the seconds of each delivery, infinite if lost."""
+        due: list[float] = []
+        delays: list[float] = []
+
+        def on_frame(client: Client, payload: bytes) -> None:
+            mark = payload.find(b"#")
+            if mark >= 0:
+                delays.append(time.perf_counter() - due[int(payload[mark + 1 : mark + 7])])
+
+        for client in self.clients:
+            client.on_frame = on_frame
+        began = time.perf_counter() + 0.05
+        for number in range(count):
+            due.append(began + number / rate)
+            await asyncio.sleep(max(0, due[-1] - time.perf_counter()))
+            text = f"#{number:06}".ljust(100, "x")
+            self.clients[0].transport.write(self._server.peer.frame("publish", text=text))
+        expected, before = count * len(self.clients), -1
+        while before != len(delays) < expected:
+            before = len(delays)
+            await asyncio.sleep(2)
+        return delays + [math.inf] * (expected - len(delays))
 
     async def burst(self, times: int) -> int:
         """Many broadcasts in a loop on the server; how many frames have come when no more come for two seconds."""
         self.received, self.expected = 0, len(self.clients) * times
         self.done.clear()
-        self.clients[0].transport.write(frame("publish", text="x" * 100, times=times))
+        self.clients[0].transport.write(self._server.peer.frame("publish", text="x" * 100, times=times))
         before = -1
         while before != self.received and not self.done.is_set():
             before = self.received
@@ -247,9 +353,9 @@ class Group:
 
 async def _round_trips(server: Server, times: int, pause: float = 0) -> list[float]:
     answered = asyncio.Event()
-    client = await connect(f"{server.url}/ws/echo/", lambda client, payload: is_greeting(payload) or answered.set())
+    client = await server.connect("/ws/echo/", lambda client, payload: answered.set() if is_answer(payload) else None)
     await asyncio.sleep(0.2)
-    text, delays = frame("echo", 1, text="hello there"), []
+    text, delays = server.peer.frame("echo", 1, text=TEXT), []
     for _ in range(times):
         answered.clear()
         began = time.perf_counter()
@@ -260,6 +366,10 @@ async def _round_trips(server: Server, times: int, pause: float = 0) -> list[flo
             await asyncio.sleep(pause)
     close([client])
     return delays
+
+
+def percentile(delays: list[float], share: float) -> float:
+    return sorted(delays)[int(len(delays) * share)]
 
 
 def close(clients: list[Client]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import measures
 from client import run_in_rounds
 from measures import Server
+from peers import PEERS
 from results import Results
 
 HERE = Path(__file__).resolve().parent
@@ -32,21 +33,12 @@ PRODUCTION = {
     "SECRET_KEY": "of a benchmark that only this machine can reach",
     "ALLOWED_HOSTS": "127.0.0.1",
 }
-UVICORN = "-m uvicorn --ws websockets-sansio --ws-per-message-deflate false --log-level warning --no-access-log --port"
-# The command of each server, as arguments of the project's Python, or of a program of its own.
-SERVERS = {
-    "project": "-m apps.common.server",
-    "project, by ASGI": f"{UVICORN} PORT config.asgi:application",  # as another server than its own would run it
-    "stock Channels": f"{UVICORN} PORT stock:application",
-    "plain ASGI": f"{UVICORN} PORT plain:application",
-    "Starlette": f"{UVICORN} PORT starlette_server:application",
-    "websockets": f"{HERE}/servers/websockets_server.py",
-    "picows": f"{HERE}/servers/picows_server.py",
-    "Node ws": f"node {HERE}/servers/node_ws.js",
-}
-PACKAGES = ["uvloop", "starlette", "picows"]
-PROJECT, ASGI, STOCK, PLAIN, *PEERS = SERVERS
-ALL = list(SERVERS)
+ALL = list(PEERS)
+PROJECT, ASGI, STOCK, CHANX, DCRF, PLAIN, STARLETTE, PYTHON_SOCKETIO, WEBSOCKETS, PICOWS, NODE_WS, _, UWEBSOCKETS = ALL
+SIGNED_IN = [PROJECT, ASGI, STOCK, CHANX, DCRF]
+# The two that send by stock Channels' layer are left out where it is measured itself.
+OWN_FANOUT = [server for server in ALL if server not in (CHANX, DCRF)]
+FASTEST = [PROJECT, ASGI, PLAIN, WEBSOCKETS, PICOWS, NODE_WS, UWEBSOCKETS]
 
 
 @dataclass(frozen=True)
@@ -57,57 +49,68 @@ class Measure:
     servers: list[str]
     in_rounds: bool = False  # a client that asks for throughput, not for the time of each answer
     over_redis: bool = False
+    is_steady: bool = False  # differs so little between turns that one is enough
 
 
 MEASURES = {
-    "fanout100": Measure(measures.fanout_to_100, ALL, in_rounds=True),
+    "fanout100": Measure(measures.fanout_to_100, OWN_FANOUT, in_rounds=True),
     "fanout": Measure(measures.fanout, ALL, in_rounds=True),
-    "fanout4000": Measure(measures.fanout_to_4000, [PROJECT, ASGI, PLAIN, *PEERS], in_rounds=True),
-    "rooms": Measure(measures.rooms, ALL, in_rounds=True),
-    "fanout_redis": Measure(measures.fanout, [PROJECT, STOCK], in_rounds=True, over_redis=True),
-    "unnumbered": Measure(measures.unnumbered, [PROJECT], in_rounds=True),
-    "stalled": Measure(measures.stalled, [PROJECT], in_rounds=True),
-    "burst": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True),
-    "burst_redis": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True, over_redis=True),
+    "fanout4000": Measure(measures.fanout_to_4000, FASTEST, in_rounds=True),
+    "fanout10k": Measure(measures.fanout_of_10_kb, OWN_FANOUT, in_rounds=True),
+    "rooms": Measure(measures.rooms, OWN_FANOUT, in_rounds=True),
+    "latency": Measure(measures.latency, OWN_FANOUT, in_rounds=True),
+    "fanout_redis": Measure(measures.fanout, [*SIGNED_IN, PYTHON_SOCKETIO], in_rounds=True, over_redis=True),
+    "unnumbered": Measure(measures.unnumbered, [PROJECT], in_rounds=True, is_steady=True),
+    "stalled": Measure(measures.stalled, [PROJECT], in_rounds=True, is_steady=True),
+    "slow_reader": Measure(measures.slow_reader, OWN_FANOUT, in_rounds=True, is_steady=True),
+    "burst": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True, is_steady=True),
+    "burst_redis": Measure(measures.burst, [PROJECT, STOCK], in_rounds=True, over_redis=True, is_steady=True),
     "echo": Measure(measures.echo, ALL, in_rounds=True),
     "round_trip": Measure(measures.round_trip, ALL),
-    "blocked": Measure(measures.blocked, [PROJECT, STOCK]),
-    "signing_in": Measure(measures.signing_in, [PROJECT, STOCK]),
-    "memory": Measure(measures.memory, [PROJECT, STOCK]),
-    "growth": Measure(measures.growth, [PROJECT], in_rounds=True),
+    "blocked": Measure(measures.blocked, [PROJECT, STOCK], is_steady=True),
+    "signing_in": Measure(measures.signing_in, SIGNED_IN),
+    "memory": Measure(measures.memory, SIGNED_IN, is_steady=True),
+    "idle": Measure(measures.idle, ALL, is_steady=True),
+    "growth": Measure(measures.growth, [PROJECT], in_rounds=True, is_steady=True),
 }
 
 
-CHECKED = ["fanout", "echo"]  # by `make bench-check`: a few minutes, CPU time alone
+# By `make bench-check`: a few minutes, CPU time alone.
+CHECKED = ["fanout", "echo"]
+CHECKED_BESIDE = [PROJECT, PLAIN, STARLETTE, WEBSOCKETS, PICOWS, NODE_WS]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measures", nargs="*", help=f"some of: {', '.join(MEASURES)} (all)")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--server", action="append", choices=ALL, help="one of several (all)")
     parser.add_argument("--check", action="store_true", help="compare the ratios with those of ratios.json")
     options = parser.parse_args()
     if options.check:
         options.measures = CHECKED
-    unknown = set(options.measures) - set(MEASURES)
-    if unknown:
+    if unknown := set(options.measures) - set(MEASURES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
-    results = Results(ALL)
+    servers = CHECKED_BESIDE if options.check else options.server or ALL
     pin(os.getpid(), 1)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         project, cookie = prepare(Path(folder) / "project")
+        install_peers(project)
+        results = Results({name: PEERS[name] for name in servers}, project / ".venv/bin/python")
         redis = stack.enter_context(valkey(project, Path(folder)))
         for turn in range(options.turns):
             for name in options.measures or MEASURES:
                 measure = MEASURES[name]
-                for server in measure.servers if not options.check else [PROJECT, PLAIN, *PEERS]:
+                if turn and measure.is_steady:
+                    continue
+                for server in filter(servers.__contains__, measure.servers):
                     print(f"turn {turn + 1}: {name}, {server}", file=sys.stderr)
                     for what, value in run(measure, server, project, cookie, redis).items():
                         results.add(what + (", over Valkey" if measure.over_redis else ""), server, value)
     print(results.table())
     if options.check:
         sys.exit(results.compare(HERE) or 0)
-    if not options.measures:
+    if not options.measures and not options.server:
         results.write(HERE)
 
 
@@ -119,8 +122,6 @@ def prepare(project: Path) -> tuple[Path, str]:
     copier.run_copy(str(TEMPLATE), project, data={"base_tests": True}, defaults=True, quiet=True, vcs_ref="HEAD")
     shutil.copytree(HERE / "servers" / "bench", project / "apps" / "bench")
     uv(project, "sync", "--quiet")
-    uv(project, "pip", "install", "--quiet", *PACKAGES)
-    subprocess.run(["npm", "install", "--silent"], cwd=project, check=True)
     uv(project, "run", "manage.py", "migrate", "--verbosity", "0")
     uv(project, "run", "manage.py", "collectstatic", "--no-input", "--verbosity", "0")
     script = (
@@ -129,6 +130,12 @@ def prepare(project: Path) -> tuple[Path, str]:
     )
     cookie = uv(project, "run", "manage.py", "shell", "--verbosity", "0", "--command", script)
     return project, cookie.strip().splitlines()[-1]
+
+
+def install_peers(project: Path) -> None:
+    """The packages of the other servers: of Python in the project's environment, of Node.js beside this file."""
+    uv(project, "pip", "install", "--quiet", "--group", f"{TEMPLATE}/pyproject.toml:bench")
+    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=HERE, check=True)
 
 
 def uv(project: Path, *arguments: str) -> str:
@@ -143,7 +150,7 @@ def run(measure: Measure, server: str, project: Path, cookie: str, redis: str) -
     """One measure of one server, which is started for it."""
     with serving(server, project, redis if measure.over_redis else "") as (url, pid):
         runner = run_in_rounds if measure.in_rounds else asyncio.run
-        return runner(measure.function(Server(server, url, pid, cookie)))
+        return runner(measure.function(Server(PEERS[server], url, pid, cookie)))
 
 
 @contextmanager
@@ -162,13 +169,20 @@ def valkey(project: Path, folder: Path) -> Iterator[str]:
 @contextmanager
 def serving(server: str, project: Path, redis: str, is_pinned: bool = True) -> Iterator[tuple[str, int]]:
     port = free_port()
-    words = SERVERS[server].replace("PORT", str(port)).split()
-    command = words if words[0] == "node" else [str(project / ".venv/bin/python"), *words]
-    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR", "PORT": str(port)}
-    with running(command, port, project, **environment, **PRODUCTION) as pid:
+    command, environment = start_of(server, project, port, redis)
+    with running(command, port, project, **environment) as pid:
         if is_pinned:
             pin(pid, 0)
         yield f"ws://127.0.0.1:{port}", pid
+
+
+def start_of(server: str, project: Path, port: int, redis: str) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment that start a server."""
+    peer = PEERS[server]
+    words = peer.command.replace("PORT", str(port)).split()
+    command = words if peer.is_node else [str(project / ".venv/bin/python"), *words]
+    environment = {"PYTHONPATH": str(HERE / "servers"), "REDIS_URL": redis, "LOG_LEVEL": "ERROR", "PORT": str(port)}
+    return command, environment | PRODUCTION
 
 
 def pin(pid: int, core: int) -> None:

@@ -1,6 +1,5 @@
 // Node's ws, without compression: PORT=8000 node node_ws.js. Hands a publisher's frame to every subscriber, or echoes.
-const { createRequire } = require('node:module');
-const { WebSocketServer } = createRequire(`${process.cwd()}/`)('ws'); // the generated project has it
+const { WebSocketServer } = require('ws');
 
 const server = new WebSocketServer({ port: +process.env.PORT, host: '127.0.0.1', perMessageDeflate: false });
 const rooms = new Map();
