@@ -100,6 +100,7 @@ class Client(asyncio.Protocol):
                     self.on_frame(self, buffer[start:position])
             elif opcode == 8:
                 self.closed = int.from_bytes(buffer[start : start + 2], "big")
+                self.transport.write(bytes([0x88, 0x80]) + bytes(4))
             elif opcode == 9:
                 self.transport.write(bytes([0x8A, 0x80 | length]) + bytes(4) + buffer[start:position])
         self._buffer = buffer[position:]
@@ -137,7 +138,11 @@ async def connect(
     _, client = await loop.create_connection(
         lambda: kind(parts.netloc, path, cookie, on_frame), parts.hostname or "127.0.0.1", parts.port or 80
     )
-    await client.open
+    try:
+        await client.open
+    except BaseException:
+        client.transport.abort()
+        raise
     return client
 
 
