@@ -80,7 +80,7 @@ PEERS = {
     ),
     "stock Channels": Peer(f"{UVICORN} PORT stock:application", ("channels",), sessions=True),
     "chanx": Peer(f"{UVICORN} PORT chanx_server:application", ("chanx",), dialect=CHANX, validates=True, sessions=True),
-    "djangochannels-restframework": Peer(
+    "djangochannelsrestframework": Peer(
         f"{UVICORN} PORT dcrf:application", ("djangochannelsrestframework",), dialect=ACTIONS, sessions=True
     ),
     "plain ASGI": Peer(f"{UVICORN} PORT plain:application", ("uvicorn", "uvloop")),

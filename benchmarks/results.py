@@ -56,15 +56,17 @@ class Results:
         lines += [f"| {what} | {' | '.join(cells)} |" for what, cells in self._properties.items()]
         for what, by_server in self._figures.items():
             cells = [median_and_spread(by_server.get(each, [])) for each in self._servers]
+            if NO_SCORE in what:
+                cells = [cell.replace(",", "") for cell in cells]
             lines.append(f"| {what} | {' | '.join(cells)} |")
         others = [each for each in self._servers if each != self._project]
         lines += ["", *self._head("the project's figure, divided by that of", others)]
         for what in self._figures:
             ratios = [self.ratio(what, self._project, each) for each in others]
-            if any(ratios):
+            if any(ratios) and NO_SCORE not in what:
                 cells = ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
                 lines.append(f"| {what} | {' | '.join(cells)} |")
-        return "\n".join([*lines, "", NOT_MEASURED, ""])
+        return "\n".join([*lines, "", NOT_MEASURED])
 
     @staticmethod
     def _head(title: str, columns: list[str]) -> list[str]:
