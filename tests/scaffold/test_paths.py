@@ -183,6 +183,7 @@ apps/common/tests/test_replay.py
 apps/common/tests/test_revocation.py
 apps/common/tests/test_scaffold.py
 apps/common/tests/test_security.py
+apps/common/tests/test_sessions.py
 apps/common/tests/test_start.py
 apps/common/tests/test_state.py
 apps/common/tests/test_static_files.py

@@ -159,8 +159,8 @@ async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, oth
     async with connect(PATH, user, **served) as one, connect(PATH, other_user, **served) as other:
         await one.assert_silent()
         await other.assert_silent()
-        load, broken = identity.load_session, identity.identify(connections()[0].scope).session_key
-        monkeypatch.setattr(identity, "load_session", lambda key: 1 / 0 if key == broken else load(key))
+        load, broken = sessions._load_data, identity.identify(connections()[0].scope).session_key
+        monkeypatch.setattr(sessions, "_load_data", lambda key, data: 1 / 0 if key == broken else load(key, data))
         await get_user_model().objects.filter(pk=other_user.pk).aupdate(is_active=False)
         for connection in connections():
             connection.check_at = 0
@@ -170,8 +170,8 @@ async def test_who_cannot_be_looked_up_keeps_no_other_from_being_asked(user, oth
 
 
 async def test_a_session_that_cannot_be_read_keeps_no_other_from_connecting(user, monkeypatch):
-    load = sessions.load_session
-    monkeypatch.setattr(sessions, "load_session", lambda key: 1 / 0 if key == "broken" else load(key))
+    load = sessions._load_data
+    monkeypatch.setattr(sessions, "_load_data", lambda key, data: 1 / 0 if key == "broken" else load(key, data))
     key = (await sign_in(user)).partition("=")[2]
     loader = sessions.BatchLoader()
     good, broken = await asyncio.gather(loader.load(key), loader.load("broken"), return_exceptions=True)

@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import OperationalError, router
 from django.db.models import Model
 
-from apps.common.websockets.access.sessions import load_session
+from apps.common.websockets.access.sessions import load_sessions
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,13 @@ def load_users(users: Mapping[Identity, tuple[User, Context]]) -> dict[Identity,
 
     Raises OperationalError if the database is unavailable.
     """
+    by_session = [identity for identity in users if identity.session_key]
+    loaded = load_sessions([(identity.session_key, users[identity][1]) for identity in by_session])
+    sessions = dict(zip(by_session, loaded, strict=True))
     found = {}
     for identity, (user, context) in users.items():
         try:
-            found[identity] = context.run(_reload, identity, user)
+            found[identity] = context.run(_reload, identity, user, sessions.get(identity))
         except OperationalError:
             raise
         except Exception:  # a session store may raise anything; one session must not prevent the others' check
@@ -70,9 +73,12 @@ def load_users(users: Mapping[Identity, tuple[User, Context]]) -> dict[Identity,
     return found
 
 
-def _reload(identity: Identity, user: User) -> User:
-    if identity.session_key:
-        current = load_session(identity.session_key)[1]
+def _reload(identity: Identity, user: User, loaded: Any) -> User:
+    """loaded: the result of load_sessions()."""
+    if isinstance(loaded, Exception):
+        raise loaded
+    if loaded:
+        current: User = loaded[1]
         return current if user_key(current) == identity.user else AnonymousUser()
     if not isinstance(user, Model):
         return user  # anonymous, or a token's user who is in no table

@@ -1,20 +1,30 @@
 """The session, the user and the path of a connection, found in one go when it opens."""
 
 import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
+from copy import deepcopy
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.db import OperationalError
+from django.db.models import Manager, QuerySet
 from django.http import parse_cookie
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from apps.common.websockets.event_loop import of_running_loop
 from apps.common.websockets.readers import Readers
+
+SESSIONS_AT_ONCE = 500  # that are read in one query; SQLite takes 32,766 parameters
 
 Loaded = tuple[SessionBase, AbstractBaseUser | AnonymousUser]
 
@@ -42,8 +52,8 @@ class SessionAuth:
 
 
 class BatchLoader:
-    """Reads the sessions of all clients that connect at the same moment in one trip to a thread: after a restart all of
-    them do. One for each event loop; no handler's query delays it."""
+    """Reads the sessions of all clients that connect at the same moment in one trip to a thread, and in two queries:
+    after a restart all of them do. One for each event loop; no handler's query delays it."""
 
     def __init__(self) -> None:
         self._readers = Readers(1, "sessions")
@@ -67,10 +77,10 @@ class BatchLoader:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                waiting, self._waiting = self._waiting, []
+                waiting, self._waiting = self._waiting[:SESSIONS_AT_ONCE], self._waiting[SESSIONS_AT_ONCE:]
                 loaded: list[Any] = [StoppedLoading()] * len(waiting)
                 try:
-                    loaded = await self._readers.run(_load_all, [(key, context) for key, context, _ in waiting])
+                    loaded = await self._readers.run(load_sessions, [(key, context) for key, context, _ in waiting])
                 except Exception as error:
                     loaded = [error] * len(waiting)
                 finally:
@@ -91,10 +101,95 @@ def new_session() -> SessionBase:
 
 def load_session(session_key: str) -> Loaded:
     """The session and its user, for sync code."""
+    return _load_user(_load_data(session_key, {}), {})
+
+
+def load_sessions(sessions: Sequence[tuple[str, Context]]) -> list[Any]:
+    """For each key the session and its user, or the exception that their look-up raised. They are looked up in the
+    context beside the key, upon which a database router may depend; those whose contexts are the same share two
+    queries. What is not as Django has it (engine, backend, manager) is looked up one by one.
+
+    Raises OperationalError if the database is unavailable.
+    """
+    by_context: defaultdict[frozenset[Any], list[int]] = defaultdict(list)
+    for number, (_, context) in enumerate(sessions):
+        by_context[frozenset((variable, id(value)) for variable, value in context.items())].append(number)
+    loaded: dict[int, Any] = {}
+    for numbers in by_context.values():
+        context = sessions[numbers[0]][1]
+        loaded |= zip(numbers, context.run(_load_together, [sessions[number][0] for number in numbers]), strict=True)
+    return [loaded[number] for number in range(len(sessions))]
+
+
+def _load_together(keys: list[str]) -> list[Any]:
+    if len(keys) == 1:
+        return [_attempt(load_session, keys[0])]
+    data = _read_together(_read_data, keys)
+    sessions = [_attempt(_load_data, key, data) for key in keys]
+    users = _read_together(_read_users, [each for each in sessions if isinstance(each, SessionBase)])
+    return [_attempt(_load_user, each, users) if isinstance(each, SessionBase) else each for each in sessions]
+
+
+def _read_together(read: Callable[[list[Any]], dict[Any, Any]], of: list[Any]) -> dict[Any, Any]:
+    try:
+        return read(of)
+    except OperationalError:  # the database is unavailable for all of them
+        raise
+    except Exception:  # because of one of them; each is looked up by itself then
+        return {}
+
+
+def _read_data(keys: list[str]) -> dict[str, str]:
+    """The encoded data of sessions by key, as far as they can be read in one query as Django would read each."""
+    if type(_store(None)) is not DatabaseStore:
+        return {}
+    valid = {key for key in keys if key.isalnum()}  # a client may send any: PostgreSQL refuses U+0000
+    rows = DatabaseStore.get_model_class().objects.filter(session_key__in=valid, expire_date__gt=timezone.now())
+    return dict(rows.values_list("session_key", "session_data"))
+
+
+def _read_users(sessions: list[SessionBase]) -> dict[Any, list[Any]]:
+    """The users of these sessions by primary key, one for each session, as far as they can be read in one query as
+    Django would read each."""
+    model = auth.get_user_model()
+    manager: Any = model._default_manager
+    if type(manager).get is not Manager.get or type(manager.all()).get is not QuerySet.get:
+        return {}
+    wanted = Counter(_user_pk(each) for each in sessions if auth.SESSION_KEY in each)
+    users = manager.in_bulk(wanted)
+    return {pk: [user, *(deepcopy(user) for _ in range(1, wanted[pk]))] for pk, user in users.items()}
+
+
+def _user_pk(session: Any) -> Any:
+    return auth.get_user_model()._meta.pk.to_python(session[auth.SESSION_KEY])
+
+
+def _load_data(session_key: str, data: dict[str, str]) -> SessionBase:
     session = _store(session_key)
+    if session.session_key in data:
+        vars(session)["load"] = lambda: session.decode(data[session_key])
+    session.items()  # loads
+    vars(session).pop("load", None)
+    return session
+
+
+def _load_user(session: SessionBase, users: dict[Any, Any]) -> Loaded:
     # Django reads nothing of the request but its session, and compares the password's hash with the session's.
     request: Any = SimpleNamespace(session=_SessionSnapshot(session.items()))
-    return session, auth.get_user(request)
+    return session, _verify(request.session, users) or auth.get_user(request)
+
+
+def _verify(session: dict[str, Any], users: dict[Any, list[Any]]) -> Any:
+    """The session's user out of these, if auth.get_user() would return that one, too; None where it has to decide."""
+    session_hash, path = session.get(auth.HASH_SESSION_KEY), session.get(auth.BACKEND_SESSION_KEY, "")
+    found = users.get(_user_pk(session)) if users and auth.SESSION_KEY in session else None
+    if not found or not session_hash or path not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    user = found.pop()
+    backend: Any = auth.load_backend(path)
+    if type(backend).get_user is not ModelBackend.get_user or not backend.user_can_authenticate(user):
+        return None
+    return user if constant_time_compare(session_hash, user.get_session_auth_hash()) else None
 
 
 class _SessionSnapshot(dict[str, Any]):
@@ -108,13 +203,9 @@ class _SessionSnapshot(dict[str, Any]):
         """Does not renew the session."""
 
 
-def _load_all(sessions: list[tuple[str, Context]]) -> list[Any]:
-    return [context.run(_attempt, session_key) for session_key, context in sessions]
-
-
-def _attempt(session_key: str) -> Any:
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        return load_session(session_key)
+        return copy_context().run(function, *arguments)
     except OperationalError:  # the database is unavailable for all of them
         raise
     except Exception as error:  # raised for the connection of this session alone
