@@ -8,6 +8,7 @@ here. The WebSocket's also takes frames past ASGI: see `Frames` in websockets/co
 import asyncio
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -41,6 +42,9 @@ MAX_UNREAD = 8  # messages, or one of so many bytes, that wait for the applicati
 UNREAD_BYTES = 4 * 1024
 ABORT_SECONDS = 1.0  # after a close, for a client that does not read
 TOO_FAST, TOO_LARGE = 4429, 1009
+OWN_HEADERS = {b"authorization", b"cookie", b"sec-websocket-key", b"x-forwarded-for"}  # no other client sends the same
+WRITABLE = asyncio.Event()  # of all connections whose client reads; one of its own would take 800 bytes
+WRITABLE.set()
 
 
 class BoundedHTTPProtocol(HTTPProtocol):
@@ -79,6 +83,7 @@ class BoundedHTTPProtocol(HTTPProtocol):
             self.abort()
         else:
             super().handle_websocket_upgrade(*event)
+            self.__dict__.pop("parser", None)  # refers to this object, which would stay until a garbage collection
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -97,14 +102,61 @@ class BoundedHTTPProtocol(HTTPProtocol):
             timer.cancel()
 
 
+class _Queue:
+    """What uvicorn uses of asyncio.Queue, whose deques would take 3 KiB of each connection."""
+
+    __slots__ = ("_items", "_waiters")
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []  # MAX_UNREAD, and a few of uvicorn's own
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def qsize(self) -> int:
+        return len(self._items)
+
+    def empty(self) -> bool:
+        return not self._items
+
+    def put_nowait(self, item: Any) -> None:
+        self._items.append(item)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def get(self) -> Any:
+        while not self._items:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+        return self._items.pop(0)
+
+
+@lru_cache(maxsize=256)
+def _share(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """The same object for a header that many clients send."""
+    return header
+
+
 class BoundedProtocol(WebSocketsSansIOProtocol):
     """One connection, and its Frames. What it does not override is uvicorn's."""
+
+    # Some of uvicorn's attributes: with more than 30, each takes 50 bytes of a dictionary, instead of 8.
+    __slots__ = (
+        "app", "app_state", "asgi_version", "client", "close_timeout", "config", "connections", "curr_msg_data_type",
+        "default_headers", "loop", "ping_interval", "ping_timeout", "request", "response", "root_path", "scheme",
+        "scope", "server", "tasks",
+    )  # fmt: skip
 
     takes_frames = False
     on_stop: Callable[[], None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.queue = _Queue()  # type: ignore[assignment]
+        self.writable = WRITABLE
         self._frames = float(FRAMES_AT_ONCE)  # that may come
         self._counted_at = self.loop.time()
 
@@ -113,10 +165,13 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def start_keepalive(self) -> None:
-        super().start_keepalive()  # the handshake is complete
+        super().start_keepalive()  # the handshake is complete, and uvicorn keeps it
+        self.request.headers.clear()
+        self.response.headers.clear()
         self.takes_frames = self.writable.is_set() and not self.conn.extensions  # compressed, each one's would differ
 
     def pause_writing(self) -> None:
+        self.writable = asyncio.Event()
         super().pause_writing()
         self._stop_frames()
 
@@ -146,6 +201,8 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             self._reject(503, "Too many connections.")
         else:
             super().handle_connect(event)
+            if headers := getattr(self, "scope", {}).get("headers"):
+                headers[:] = [each if each[0] in OWN_HEADERS else _share(each) for each in headers]
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), READ_BYTES):

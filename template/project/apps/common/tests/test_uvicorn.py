@@ -14,6 +14,7 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
+from apps.common import uvicorn_protocol
 from apps.common.server import UVICORN_OPTIONS
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
@@ -138,6 +139,46 @@ async def test_a_stalled_page_that_is_silent_is_freed_too(monkeypatch):
         connection.last_message_at = 0
         await _until_gone(server, left=0)
         writer.transport.abort()
+
+
+@pytest.fixture
+def _without_gc():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_without_gc")
+async def test_of_a_handshake_the_scope_alone_stays_in_memory(monkeypatch):
+    seen = []
+    made = uvicorn_protocol.BoundedHTTPProtocol.connection_made
+    monkeypatch.setattr(
+        uvicorn_protocol.BoundedHTTPProtocol,
+        "connection_made",
+        lambda self, transport: seen.append(weakref.ref(self)) or made(self, transport),
+    )
+    async with served() as server, page(server) as one, page(server) as other:
+        await one.recv()
+        await other.recv()
+        assert [each() for each in seen] == [None, None]
+        first, second = (dict(each.scope["headers"]) for each in consumers())
+        assert first[b"host"] is second[b"host"]
+        assert first[b"sec-websocket-key"] != second[b"sec-websocket-key"]
+        frames = connections()[0].outbox.frames
+        assert (list(frames.request.headers), list(frames.response.headers)) == ([], [])
+        assert len(vars(frames)) <= 30  # more, and the names of its class no longer share their dictionary's keys
+
+
+async def test_the_queue_of_events_serves_whoever_waits():
+    queue = uvicorn_protocol._Queue()
+    cancelled, *waiting = (asyncio.create_task(queue.get()) for _ in range(3))
+    await asyncio.sleep(0)
+    queue.put_nowait(1)
+    cancelled.cancel()
+    queue.put_nowait(2)
+    assert sorted(await asyncio.gather(*waiting)) == [1, 2]
+    queue.put_nowait(3)
+    assert (queue.qsize(), queue.empty(), await queue.get(), queue.empty()) == (1, False, 3, True)
 
 
 @asynccontextmanager
