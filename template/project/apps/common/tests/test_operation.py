@@ -1,6 +1,7 @@
 """Operation of a process: health, readiness, draining, and counts; and browsers that leave early."""
 
 import asyncio
+import gc
 import os
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from django.urls import re_path
 
 from apps.common.testing import connect
 from apps.common.websockets.access.sessions import SessionAuth
+from apps.common.websockets.asgi import lifespan
 from apps.common.websockets.base_consumer import BaseWebSocketConsumer
 from apps.common.websockets.broadcast import abroadcast
 from apps.common.websockets.messages import Message
@@ -56,6 +58,32 @@ async def test_draining_tells_pages_and_the_load_balancer(monkeypatch):
         draining = await page.next_message("draining", lambda frame: frame["type"] == "draining")
         assert draining["data"] == {"within": 30}
         assert (await asyncio.to_thread(Client().get, "/ready/")).status_code == 503
+
+
+@pytest.fixture
+def _gc():
+    threshold = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
+
+
+@pytest.mark.usefixtures("_gc")
+@pytest.mark.parametrize(("before", "after"), [(700, 5_000), (50_000, 50_000), (0, 0)])
+async def test_what_a_server_has_loaded_is_no_garbage(before, after):
+    gc.unfreeze()
+    gc.set_threshold(before)
+    events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent = []
+
+    async def receive():
+        return next(events)
+
+    async def send(event):
+        sent.append((event["type"], gc.get_freeze_count() > 10_000, gc.get_threshold()[0]))
+
+    await lifespan({"type": "lifespan"}, receive, send)
+    assert sent == [("lifespan.startup.complete", True, after), ("lifespan.shutdown.complete", True, after)]
 
 
 def test_a_single_process_is_not_drained(settings):
