@@ -346,7 +346,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
 MAX_FILES = 173  # the aim is 125
-MAX_LINES = 15_600  # the aim is 9,000
+MAX_LINES = 15_800  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

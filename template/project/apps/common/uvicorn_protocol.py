@@ -103,7 +103,7 @@ class BoundedHTTPProtocol(HTTPProtocol):
 
 
 class _Queue:
-    """What uvicorn uses of asyncio.Queue, whose deques would take 3 KiB of each connection."""
+    """The part of asyncio.Queue that uvicorn uses, without its deques, which take 3 KiB of each connection."""
 
     __slots__ = ("_items", "_waiters")
 

@@ -63,7 +63,7 @@ def load(made, contexts=None):
 
 
 def facts(result):
-    """What a consumer sees of a session and its user."""
+    """All that a consumer sees of a session and its user."""
     session, user = result
     own = getattr(user, "own", None)
     return type(session), session.session_key, dict(session), session.accessed, session.modified, type(user), user, own

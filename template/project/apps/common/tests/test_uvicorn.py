@@ -169,7 +169,7 @@ async def test_of_a_handshake_the_scope_alone_stays_in_memory(monkeypatch):
         assert len(vars(frames)) <= 30  # more, and the names of its class no longer share their dictionary's keys
 
 
-async def test_the_queue_of_events_serves_whoever_waits():
+async def test_the_queue_of_events_serves_all_tasks_that_wait():
     queue = uvicorn_protocol._Queue()
     cancelled, *waiting = (asyncio.create_task(queue.get()) for _ in range(3))
     await asyncio.sleep(0)
