@@ -71,7 +71,8 @@ def _check_template(declared: type[LiveModel]) -> list[CheckMessage]:
     except (TemplateDoesNotExist, TemplateSyntaxError) as error:
         problem = f"{type(error).__name__}: {error}"
     where = f"{path(declared)}.template"
-    return [Error(f"{where}: {problem}.", obj=declared, id="common.E020")] if problem else []
+    hint = "Correct it, or remove `template`: then the page draws the rows."
+    return [Error(f"{where}: {problem}.", hint=hint, obj=declared, id="common.E020")] if problem else []
 
 
 def _check_deletion(model: type[models.Model], where: str) -> list[CheckMessage]:

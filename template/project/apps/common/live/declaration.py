@@ -181,7 +181,7 @@ class LiveModel:
             key = getattr(row, field.attname)
             if key is None:
                 return None
-            return Related(key=key if isinstance(key, int) else str(key), label=cls._label(row, name))
+            return _related(key, cls._label(row, name))
         value = getattr(row, name)
         if isinstance(value, FieldFile):
             return value.url if value else ""
@@ -199,6 +199,10 @@ def _json(message: Message) -> str:
     return message.__pydantic_serializer__.to_json(message, warnings=False).decode()
 
 
+def _related(key: Any, label: str) -> Related:
+    return Related(key=key if isinstance(key, int) else str(key), label=label)
+
+
 def _attribute(found: Model, name: str) -> Any:
     """Of a file its address, of a related object a Related, of a method the value that it returns."""
     if name == "label" and not hasattr(found, name):
@@ -206,7 +210,7 @@ def _attribute(found: Model, name: str) -> Any:
     value = getattr(found, name)
     value = value() if callable(value) else value
     if isinstance(value, Model):
-        return Related(key=value.pk if isinstance(value.pk, int) else str(value.pk), label=str(value))
+        return _related(value.pk, str(value))
     if isinstance(value, FieldFile):
         return value.url if value else ""
     return value

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.db.models import Model
 from django.db.models.signals import post_migrate
 
 from apps.common.live import publishing
@@ -65,6 +67,18 @@ class LiveEntry(LiveModel):
 
 class EntriesConsumer(PublicConsumer, LiveConsumer):
     live = LiveEntry
+
+
+@contextmanager
+def tables(*models: type[Model]) -> Iterator[None]:
+    """The tables of these models, each after those that it refers to."""
+    with connection.schema_editor() as editor:
+        for model in models:
+            editor.create_model(model)
+    yield
+    with connection.schema_editor() as editor:
+        for model in reversed(models):
+            editor.delete_model(model)
 
 
 @contextmanager

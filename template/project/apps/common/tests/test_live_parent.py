@@ -4,7 +4,7 @@ import json
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, models
+from django.db import models
 
 from apps.common.live import checks, publishing
 from apps.common.live.declaration import LiveModel
@@ -14,7 +14,7 @@ from apps.common.live.view import Views
 from apps.common.testing import connect
 from apps.common.websockets.messages import Message
 
-from .live_rows import EntriesConsumer, apart, connected
+from .live_rows import EntriesConsumer, apart, connected, tables
 from .serving import serve
 from .wire import until
 
@@ -101,15 +101,9 @@ class BidsConsumer(EntriesConsumer):
 
 @pytest.fixture(autouse=True)
 def _tables(transactional_db):
-    with connection.schema_editor() as editor:
-        editor.create_model(Vase)
-        editor.create_model(Bid)
     LiveBid.reads.clear()
-    with connected(LiveBid):
+    with tables(Vase, Bid), connected(LiveBid):
         yield
-    with connection.schema_editor() as editor:
-        editor.delete_model(Bid)
-        editor.delete_model(Vase)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 from uuid import uuid4
 
 import pytest
-from django.db import connection, models, transaction
+from django.db import models, transaction
 
 from apps.common.live import publishing
 from apps.common.live.declaration import LiveModel
@@ -14,7 +14,7 @@ from apps.common.testing import connect
 from apps.common.websockets.messages import Message
 from apps.common.websockets.streams.memory import MemoryStreams
 
-from .live_rows import EntriesConsumer, apart, connected
+from .live_rows import EntriesConsumer, apart, connected, tables
 from .serving import PATH, serve
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,14 +90,8 @@ class BoardConsumer(EntriesConsumer):
 
 @pytest.fixture(autouse=True)
 def _tables(transactional_db):
-    with connection.schema_editor() as editor:
-        editor.create_model(Board)
-        editor.create_model(Card)
-    with connected(LiveCard, LiveCardOfBoard, LiveBoard):
+    with tables(Board, Card), connected(LiveCard, LiveCardOfBoard, LiveBoard):
         yield
-    with connection.schema_editor() as editor:
-        editor.delete_model(Card)
-        editor.delete_model(Board)
 
 
 async def test_a_foreign_key_that_is_set_to_null(user):
