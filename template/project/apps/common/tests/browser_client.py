@@ -57,16 +57,19 @@ class Client:
 
     async def event(self, name: str, fits: Callable[..., bool] = lambda *args: True) -> tuple[Any, ...]:
         """The arguments of the next event of this name that fits."""
-        try:
-            async with asyncio.timeout(DEADLINE):
-                while True:
-                    for event, *args in self._unseen():
-                        if event == name and fits(*args):
-                            return tuple(args)
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"waited {DEADLINE} s for {name}; came: {self.events}") from None
+        async with self._deadline(name):
+            while True:
+                event, *args = await self._next()
+                if event == name and fits(*args):
+                    return tuple(args)
+
+    async def each(self, *names: str) -> None:
+        """Wait until an event of each name came, in whatever order."""
+        missing = set(names)
+        async with self._deadline(" and ".join(names)):
+            while missing:
+                event, *_ = await self._next()
+                missing.discard(event)
 
     async def status(self, status: str) -> Any:
         """The details of the next connectionStatus that is this one."""
@@ -88,10 +91,20 @@ class Client:
         """Which the last connection gave."""
         return dict(parse_qsl(urlsplit(self.sockets[-1]).query))
 
-    def _unseen(self) -> Any:
-        while self._seen < len(self.events):
-            self._seen += 1
-            yield self.events[self._seen - 1]
+    @asynccontextmanager
+    async def _deadline(self, awaited: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                yield
+        except TimeoutError:
+            raise AssertionError(f"waited {DEADLINE} s for {awaited}; came: {self.events}") from None
+
+    async def _next(self) -> tuple[Any, ...]:
+        while self._seen == len(self.events):
+            self._news.clear()
+            await self._news.wait()
+        self._seen += 1
+        return self.events[self._seen - 1]
 
     def _on_event(self, *event: Any) -> None:
         self.events.append(event)
