@@ -1,19 +1,23 @@
+"""Twice: for a server that is asked for its events, and for one that hands them over."""
+
 import asyncio
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from sys import getsizeof
 
 import pytest
 
 from apps.common.websockets.connection.inbox import OVERHEAD_BYTES, Inbox
 
-from .wire import DISCONNECT, Wire, text, until
+from .wire import DISCONNECT, Handover, Wire, text, until
+
+color = ContextVar("color", default="none")
 
 
 class InboxHarness:
     """Handles what its inbox hands on, with a way to make it wait."""
 
-    def __init__(self, *messages, linger_seconds: float = 0) -> None:
-        self.wire = Wire(*messages)
+    def __init__(self, wire, linger_seconds: float = 0) -> None:
+        self.wire = wire
         self.sorted: list[str] = []
         self.handled: list[str] = []
         self.busy = asyncio.Event()
@@ -43,30 +47,151 @@ class InboxHarness:
         self.left += 1
 
     def start(self) -> asyncio.Task:
-        return asyncio.create_task(self.inbox.run(copy_context()))
+        context = copy_context()
+        return asyncio.create_task(self.inbox.run(context), context=context)
 
 
-def harness(*values, **options) -> InboxHarness:
-    return InboxHarness(*map(text, values), **options)
+@pytest.fixture(params=[Wire, Handover])
+def harness(request):
+    return lambda *values, **options: InboxHarness(request.param(*map(text, values)), **options)
+
+
+def handover(handle) -> InboxHarness:
+    """One that is handed events, for this handler."""
+    one = InboxHarness(Handover())
+    one.inbox = Inbox(one.wire.receive, one.sort, handle, one.on_left, lambda: 0)
+    return one
+
+
+async def idle(one: InboxHarness) -> None:
+    """Until it waits for the next message."""
+    await until(lambda: one.inbox._wake)
 
 
 async def finish(running: asyncio.Task):
     return await asyncio.wait_for(running, 5)
 
 
-async def test_quick_items_need_no_second_task():
+async def test_it_handles_all_until_the_end(harness):
     one = harness("a", "ping", "b")
     one.wire.push(DISCONNECT)
-    tasks = len(asyncio.all_tasks())
     assert await one.inbox.run(copy_context()) == DISCONNECT
-    assert len(asyncio.all_tasks()) == tasks
     assert (one.sorted, one.handled) == (["a", "ping", "b"], ["a", "b"])
 
 
-async def test_items_are_handled_in_order_behind_a_slow_one():
+async def test_what_is_handed_over_is_handled_there_and_then():
+    one = InboxHarness(Handover())
+    running = one.start()
+    await idle(one)
+    one.wire.push(text("a"), text("ping"), text("b"))
+    assert one.handled == ["a", "b"]
+    one.wire.push(text("slow"), text("c"), text("ping"))
+    assert (one.handled, one.sorted[-3:]) == (["a", "b"], ["slow", "c", "ping"])
+    one.release.set()
+    await until(lambda: "c" in one.handled)
+    await idle(one)
+    one.wire.push(text("d"))
+    assert one.handled == ["a", "b", "slow", "c", "d"]
+    one.wire.push(DISCONNECT)
+    assert await finish(running) == DISCONNECT
+
+
+async def test_a_handler_runs_in_the_connection_s_task_and_context_before_and_after_it_suspends():
+    seen = []
+
+    async def handle(item):
+        seen.append((asyncio.current_task(), color.get()))
+        color.set(item)
+        await asyncio.sleep(0)
+        seen.append((asyncio.current_task(), color.get()))
+
+    one = handover(handle)
+    running = one.start()
+    await idle(one)
+    one.wire.push(text("red"), text("blue"))
+    await until(lambda: len(seen) == 4)
+    assert seen == [(running, "none"), (running, "red"), (running, "red"), (running, "blue")]
+    assert asyncio.current_task() not in (None, running)
+    one.wire.push(DISCONNECT)
+    await finish(running)
+
+
+async def _times_out():
+    async with asyncio.timeout(0):
+        await asyncio.Event().wait()
+
+
+async def _times_out_later():
+    async with asyncio.timeout(0.01):
+        await asyncio.Event().wait()
+
+
+async def _groups():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_fail("of a group"))
+        await asyncio.Event().wait()
+
+
+async def _cancels_itself():
+    asyncio.current_task().cancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        asyncio.current_task().uncancel()
+        raise TimeoutError from None
+
+
+@pytest.mark.parametrize(
+    ("begin", "error"),
+    [
+        (_times_out, TimeoutError),
+        (_times_out_later, TimeoutError),
+        (_groups, ExceptionGroup),
+        (_cancels_itself, TimeoutError),
+    ],
+)
+async def test_what_asks_for_the_task_works_from_a_handler_s_first_step_on(begin, error):
+    raised = []
+
+    async def handle(item):
+        try:
+            await begin()
+        except Exception as caught:
+            raised.append(type(caught))
+
+    one = handover(handle)
+    running = one.start()
+    await idle(one)
+    one.wire.push(text("a"))
+    await until(lambda: raised)
+    await idle(one)
+    one.wire.push(text("b"))
+    await until(lambda: len(raised) == 2)
+    assert (raised, running.cancelling()) == ([error, error], 0)
+    one.wire.push(DISCONNECT)
+    await finish(running)
+
+
+async def test_the_disconnect_may_come_of_what_the_handler_sends():
+    handled = []
+
+    async def handle(item):
+        one.wire.push(DISCONNECT)
+        handled.append(item)
+
+    one = handover(handle)
+    running = one.start()
+    await idle(one)
+    one.wire.push(text("a"))
+    assert (handled, await finish(running)) == (["a"], DISCONNECT)
+    one.wire.push(text("after the end"))
+    assert handled == ["a"]
+
+
+async def test_items_are_handled_in_order_behind_a_slow_one(harness):
     one = harness("slow", "a", "ping", "b")
     running = one.start()
-    await until(lambda: one.inbox._reader)  # which has taken over
+    await asyncio.wait_for(one.busy.wait(), 5)
     one.release.set()
     one.wire.push(text("slow"), text("c"))
     await until(lambda: "c" in one.handled)
@@ -75,7 +200,7 @@ async def test_items_are_handled_in_order_behind_a_slow_one():
     assert one.handled == ["slow", "a", "b", "slow", "c"]
 
 
-async def test_everything_is_sorted_while_a_handler_waits():
+async def test_everything_is_sorted_while_a_handler_waits(harness):
     one = harness("slow", "ping", "a")
     running = one.start()
     await until(lambda: one.sorted == ["slow", "ping", "a"])
@@ -84,7 +209,7 @@ async def test_everything_is_sorted_while_a_handler_waits():
     await finish(running)
 
 
-async def test_it_knows_the_number_and_the_size_of_what_waits():
+async def test_it_knows_the_number_and_the_size_of_what_waits(harness):
     one = harness("slow", "a")
     running = one.start()
     await until(lambda: len(one.sorted) == 2)
@@ -97,7 +222,7 @@ async def test_it_knows_the_number_and_the_size_of_what_waits():
     assert (one.inbox.waiting, one.inbox.waiting_bytes) == (0, 0)
 
 
-async def test_what_was_received_before_the_end_is_handled():
+async def test_what_was_received_before_the_end_is_handled(harness):
     one = harness("slow", "a", "ping", linger_seconds=60)
     one.wire.push(DISCONNECT)
     running = one.start()
@@ -107,7 +232,7 @@ async def test_what_was_received_before_the_end_is_handled():
     assert (one.handled, one.left, running.cancelling()) == (["slow", "a"], 1, 0)
 
 
-async def test_a_handler_that_takes_too_long_after_the_end_is_cancelled_and_no_more():
+async def test_a_handler_that_takes_too_long_after_the_end_is_cancelled_and_no_more(harness):
     one = harness("slow", "a", linger_seconds=0.01)
     one.wire.push(DISCONNECT)
     running = one.start()
@@ -115,7 +240,7 @@ async def test_a_handler_that_takes_too_long_after_the_end_is_cancelled_and_no_m
     assert (one.handled, one.left, running.cancelling()) == ([], 1, 0)
 
 
-async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behind():
+async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behind(harness):
     one = harness("stubborn")
     one.wire.push(DISCONNECT)
     running = one.start()
@@ -124,22 +249,22 @@ async def test_a_handler_that_keeps_its_cancellation_to_itself_leaves_none_behin
 
 
 @pytest.mark.parametrize("values", [[], ["a"], ["a", "b"]])
-async def test_the_disconnect_may_arrive_together_with_the_message_that_wakes_it(values):
+async def test_the_disconnect_may_arrive_together_with_the_message_that_wakes_it(harness, values):
     one = harness("slow")
     running = one.start()
-    await until(lambda: one.inbox._reader)  # which has taken over
+    await asyncio.wait_for(one.busy.wait(), 5)
     one.release.set()
     await until(lambda: one.handled)
-    await until(lambda: one.inbox._wake)  # it waits for the next message now
+    await idle(one)
     one.wire.push(*map(text, values), DISCONNECT)
     assert await finish(running) == DISCONNECT
     assert running.cancelling() == 0
 
 
-async def test_the_disconnect_may_arrive_together_with_the_end_of_a_handler():
+async def test_the_disconnect_may_arrive_together_with_the_end_of_a_handler(harness):
     one = harness("slow")
     running = one.start()
-    await until(lambda: one.inbox._reader)  # which has taken over
+    await asyncio.wait_for(one.busy.wait(), 5)
     one.release.set()
     one.wire.push(DISCONNECT)
     assert await finish(running) == DISCONNECT
@@ -147,7 +272,7 @@ async def test_the_disconnect_may_arrive_together_with_the_end_of_a_handler():
 
 
 @pytest.mark.parametrize("values", [["slow"], ["slow", "a"], []])
-async def test_a_cancellation_from_outside_ends_it(values):
+async def test_a_cancellation_from_outside_ends_it(harness, values):
     one = harness(*values)
     tasks = asyncio.all_tasks()
     running = one.start()
@@ -158,7 +283,7 @@ async def test_a_cancellation_from_outside_ends_it(values):
     await until(lambda: not asyncio.all_tasks() - tasks)
 
 
-async def test_a_cancellation_at_the_very_end_ends_it_too():
+async def test_a_cancellation_at_the_very_end_ends_it_too(harness):
     one = harness("slow")
     running = one.start()
     await asyncio.wait_for(one.busy.wait(), 5)
@@ -170,17 +295,17 @@ async def test_a_cancellation_at_the_very_end_ends_it_too():
 
 
 @pytest.mark.parametrize("values", [["broken"], ["slow", "broken"], ["slow", "a", "broken", "b"]])
-async def test_an_error_in_reading_ends_it(values):
+async def test_an_error_in_reading_ends_it(harness, values):
     one = harness(*values)
     with pytest.raises(ValueError, match="broken"):
         await finish(one.start())
     assert one.handled == []
 
 
-async def test_an_error_in_reading_ends_it_while_it_waits_for_a_message():
+async def test_an_error_in_reading_ends_it_while_it_waits_for_a_message(harness):
     one = harness("slow")
     running = one.start()
-    await until(lambda: one.inbox._reader)  # which has taken over
+    await asyncio.wait_for(one.busy.wait(), 5)
     one.release.set()
     await until(lambda: one.handled)
     one.wire.push(text("broken"))
@@ -188,12 +313,21 @@ async def test_an_error_in_reading_ends_it_while_it_waits_for_a_message():
         await finish(running)
 
 
-async def test_what_a_handler_raises_ends_it():
+async def test_what_a_handler_raises_ends_it(harness):
     one = harness("a")
     one.handle = None
     one.inbox = Inbox(one.wire.receive, one.sort, _fail, one.on_left, lambda: 0)
     with pytest.raises(ZeroDivisionError):
         await one.inbox.run(copy_context())
+
+
+async def test_what_a_handler_raises_at_once_ends_it():
+    one = handover(_fail)
+    running = one.start()
+    await idle(one)
+    one.wire.push(text("a"), text("b"))
+    with pytest.raises(ZeroDivisionError):
+        await finish(running)
 
 
 async def _fail(item):

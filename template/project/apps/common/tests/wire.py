@@ -19,6 +19,29 @@ async def until(happens: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+class Handover:
+    """A server that hands its events over, as ours does: `push` gives them to who takes them."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self._waiting = list(messages)
+        self._sink: Callable[[Any], object] | None = None
+
+    def deliver_to(self, sink: Callable[[Any], object] | None) -> list[dict[str, Any]]:
+        waiting, self._waiting = self._waiting, []
+        self._sink = sink
+        return waiting
+
+    def push(self, *messages: dict[str, Any]) -> None:
+        for message in messages:
+            if self._sink:
+                self._sink(message)
+            else:
+                self._waiting.append(message)
+
+    async def receive(self) -> dict[str, Any]:
+        raise AssertionError("events are handed over")
+
+
 class Transport:
     """Records whether it was cut."""
 

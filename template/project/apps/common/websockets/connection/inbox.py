@@ -2,36 +2,35 @@
 
 import asyncio
 import sys
-from collections import deque
-from collections.abc import Awaitable, Callable
+import types
+from asyncio.tasks import _enter_task, _leave_task  # Python's documentation, "Extending asyncio"
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from apps.common.websockets.event_loop import of_running_loop
+from apps.common.websockets.connection.frames import events_of
 from apps.common.websockets.process.registry import get_registry
-from apps.common.websockets.service import is_cancelled
 
-DETECT_AFTER_SECONDS = 0.005
 OVERHEAD_BYTES = 64  # of a waiting message in memory, beside its text
 
 
 class Inbox:
-    """Reads a connection until it ends, and has its messages handled one after the other.
+    """Takes each ASGI event when it comes: from our server, which hands it over, or else from a task that receives.
 
-    `classify` sees each ASGI event at once and returns the text to handle, or None if nothing is left to do: pings are
-    answered there. `handle` may suspend. Until it does, one task alternates between the two, which costs nothing. The
-    first time it suspends, a second task takes over the reading until the end: so pings, the limits and the end of the
-    connection never wait behind a slow handler.
+    `classify` sees it at once and returns the text to handle, or None if nothing is left to do: pings are answered
+    there. While nothing else is handled, `handle` begins there and then, as if the connection's task had been woken for
+    it, which would cost a turn of the event loop. One that suspends goes on in that task, and the next messages wait.
 
     What was received before the client left is handled to its end all the same: `on_left` is called when it leaves
     meanwhile, and after `linger_seconds()` more the handler is cancelled.
     """
 
     __slots__ = (
+        "_begun",
         "_classify",
         "_context",
-        "_detector",
         "_end",
+        "_error",
         "_handle",
         "_has_cancelled",
         "_is_handling",
@@ -39,7 +38,6 @@ class Inbox:
         "_items",
         "_linger_seconds",
         "_on_left",
-        "_reader",
         "_receive",
         "_task",
         "_timer",
@@ -51,7 +49,7 @@ class Inbox:
         self,
         receive: Callable[[], Awaitable[Any]],
         classify: Callable[[Any], str | None],
-        handle: Callable[[str], Awaitable[None]],
+        handle: Callable[[str], Coroutine[Any, Any, None]],
         on_left: Callable[[], None],
         linger_seconds: Callable[[], float],
     ) -> None:
@@ -60,111 +58,148 @@ class Inbox:
         self._handle = handle
         self._on_left = on_left
         self._linger_seconds = linger_seconds
-        self._items: deque[str] | None = None  # made when there is more than one
+        self._items: list[str] = []
         self.waiting_bytes = 0
         self._end: Any = None
-        self._is_over = False  # nothing more will be read
+        self._error: BaseException | None = None
+        self._is_over = False  # nothing more is taken
         self._is_handling = False
         self._has_cancelled = False
         self._task: asyncio.Task[Any] | None = None
-        self._context: Context | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._context = Context()
         self._timer: asyncio.TimerHandle | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._detector = of_running_loop(_SuspensionDetector)
+        self._wake: asyncio.Future[None] | None = None  # while the task has nothing to do
+        self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None  # a handler, and what it waits for
 
     @property
     def waiting(self) -> int:
         """How many messages wait."""
-        return len(self._items) if self._items else 0
+        return len(self._items)
 
     async def run(self, context: Context) -> Any:
-        """Read and handle until the end of the connection, in its context; returns its disconnect message."""
+        """Handle until the end of the connection, in its context; returns its disconnect message."""
         self._task = asyncio.current_task()
         self._context = context
+        events = events_of(self._receive)
+        reader = None if events else asyncio.get_running_loop().create_task(self._read(), context=context)
         try:
-            while not self._is_over or self._items:
-                item = await self._read_next() if self._reader else self._take(await self._receive())
-                if item is not None:
-                    await self._handle_watched(item)
-            if self._reader:
-                await self._reader  # raises the error that ended it, if it was no disconnect
+            if events:
+                for event in events.deliver_to(self._on_event):
+                    self._take(event)
+            while self._items or not self._is_over:
+                await self._run_one()
+            if self._error:
+                raise self._error
             return self._end
         finally:
+            self._is_over = True
             self.clear()
             if self._timer:
                 self._timer.cancel()
-            if self._reader:
-                self._reader.cancel()
+            if events:
+                events.deliver_to(None)
+            if reader:
+                reader.cancel()
 
     def clear(self) -> None:
         """Drop the waiting messages."""
-        if self._items:
-            self._items.clear()
+        self._items.clear()
         self.waiting_bytes = 0
 
-    async def _read_next(self) -> str | None:
-        if self._items:
-            item = self._items.popleft()
-            self.waiting_bytes -= _size(item)
-            return item
-        self._wake = asyncio.get_running_loop().create_future()
+    async def _run_one(self) -> None:
         try:
-            await self._wake
-        finally:
-            self._wake = None
-        return None
-
-    async def _handle_watched(self, item: str) -> None:
-        if self._reader is None:
-            self._detector.begin(self)
-        self._is_handling = True
-        try:
-            await self._handle(item)
+            if self._items:
+                self._is_handling = True
+                item = self._items.pop(0)
+                self.waiting_bytes -= _size(item)
+                await self._handle(item)
+            else:
+                await self._idle()
         except asyncio.CancelledError:
             if not self._has_cancelled or self._cancels() > 1:
                 raise  # the server cancels the task
         finally:
             self._is_handling = False
-            self._detector.end(self)
         if self._has_cancelled and self._task:
             self._task.uncancel()  # also if the handler suppressed the cancellation
 
-    def _cancels(self) -> int:
-        return self._task.cancelling() if self._task else 0
+    async def _idle(self) -> None:
+        """Wait for a message; if its handling has begun meanwhile and suspended, go on with it."""
+        self._wake = wake = asyncio.get_running_loop().create_future()
+        error = None
+        try:
+            await wake
+        except asyncio.CancelledError as cancelled:
+            if self._begun is None:
+                raise
+            error = cancelled
+        if self._begun:
+            (handler, awaited), self._begun = self._begun, None
+            await _resume(handler, awaited, error)
 
-    def start_reader(self) -> None:
-        """Read in a task of its own from now on. Called by the detector."""
-        self._items = deque()
-        self._reader = asyncio.get_running_loop().create_task(self._read(self._items), context=self._context)
-
-    async def _read(self, items: deque[str]) -> None:
-        """Read into the queue until the end of the connection: the second task."""
+    async def _read(self) -> None:
         try:
             while not self._is_over:
-                if (item := self._take(await self._receive())) is not None:
-                    size = _size(item)
-                    items.append(item)
+                self._take(await self._receive())
+        except Exception as error:
+            self._finish(error)
+
+    def _on_event(self, event: Any) -> None:
+        if event["type"] == "websocket.receive":
+            self._context.run(self._take, event)
+        else:  # perhaps within the sending of a close
+            asyncio.get_running_loop().call_soon(self._take, event, context=self._context)
+
+    def _take(self, event: Any) -> None:
+        if self._is_over:
+            return
+        try:
+            if event["type"] == "websocket.disconnect":
+                self._end = event
+                self._finish()
+            elif (text := self._classify(event)) is not None:
+                if (wake := self._wake) and not wake.done():
+                    self._begin(text, wake)
+                else:
+                    size = _size(text)
+                    self._items.append(text)
                     self.waiting_bytes += size
                     get_registry().note_waiting(size)
-                    self._wake_up()
-        finally:
-            self._is_over = True
-            self._wake_up()
-            if self._is_handling and not is_cancelled():
-                self._on_left()
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later(self._linger_seconds(), self._cancel_handler, context=Context())
+        except Exception as error:
+            self._finish(error)
 
-    def _take(self, message: Any) -> str | None:
-        if message["type"] == "websocket.disconnect":
-            self._end, self._is_over = message, True
-            return None
-        return self._classify(message)
+    def _begin(self, text: str, wake: asyncio.Future[None]) -> None:
+        self._wake = None
+        self._is_handling = True
+        handler = self._handle(text)
+        try:
+            self._begun = handler, _step(handler, self._task)
+        except StopIteration:  # it is done
+            self._is_handling = False
+            if not (self._items or self._is_over or wake.done()):
+                self._wake = wake
+                return
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._is_handling = False
+            self.clear()
+            self._finish(error)
+        if not wake.done():
+            wake.set_result(None)
 
-    def _wake_up(self) -> None:
+    def _finish(self, error: BaseException | None = None) -> None:
+        self._is_over = True
+        self._error = self._error or error
         if self._wake and not self._wake.done():
             self._wake.set_result(None)
+        if self._is_handling or self._items:
+            self._on_left()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._linger_seconds(), self._cancel_handler, context=Context())
+
+    def _cancels(self) -> int:
+        return self._task.cancelling() if self._task else 0
 
     def _cancel_handler(self) -> None:
         self.clear()
@@ -177,29 +212,34 @@ def _size(text: str) -> int:
     return sys.getsizeof(text) + OVERHEAD_BYTES
 
 
-class _SuspensionDetector:
-    """Notices which handlers have suspended: those that are not done when the event loop runs the next callback.
+def _step(handler: Coroutine[Any, Any, None], task: Any) -> Any:
+    """Run it as this idle task, until it suspends: returns what it waits for. Raises StopIteration when it is done.
 
-    One timer serves all connections that handle something in the meantime; a callback for each message would cost the
-    loop a turn, and a system call, for each. A ping may wait behind a slow handler for as long as the timer runs.
+    A handler may ask for the current task: asyncio.timeout() and TaskGroup do.
     """
+    loop = task.get_loop()
+    current = asyncio.current_task(loop)
+    if current:
+        _leave_task(loop, current)
+    _enter_task(loop, task)
+    try:
+        return handler.send(None)
+    finally:
+        _leave_task(loop, task)
+        if current:
+            _enter_task(loop, current)
 
-    def __init__(self) -> None:
-        self._handling: set[Inbox] = set()
-        self._is_due = False
 
-    def begin(self, inbox: "Inbox") -> None:
-        self._handling.add(inbox)
-        if not self._is_due:
-            self._is_due = True
-            loop = asyncio.get_running_loop()
-            loop.call_later(DETECT_AFTER_SECONDS, self._detect, context=Context())
-
-    def end(self, inbox: "Inbox") -> None:
-        self._handling.discard(inbox)
-
-    def _detect(self) -> None:
-        self._is_due = False
-        suspended, self._handling = self._handling, set()
-        for inbox in suspended:
-            inbox.start_reader()
+@types.coroutine
+def _resume(handler: Coroutine[Any, Any, None], awaited: Any, error: BaseException | None) -> Any:
+    """Go on with one that has suspended and waits for `awaited`. error: what is raised in it first."""
+    try:
+        while True:
+            if error is None:
+                try:
+                    yield awaited
+                except BaseException as raised:
+                    error = raised
+            awaited, error = handler.send(None) if error is None else handler.throw(error), None
+    except StopIteration:
+        return
