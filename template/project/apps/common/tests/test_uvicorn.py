@@ -241,8 +241,11 @@ async def test_a_websocket_behind_pages_that_are_not_read_is_dropped():
         await until(lambda: server.server_state.connections)
         [http] = server.server_state.connections
         while not http.flow.write_paused:
+            last = http.cycle
             await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            await asyncio.sleep(0)
+            # One at a time: uvicorn reads no further while a request waits for the one before it.
+            await until(lambda last=last: http.cycle is not last)
+            await until(lambda: http.cycle.response_complete or http.flow.write_paused)
         await loop.sock_sendall(client, HANDSHAKE)
         await _until_gone(server, left=0)
 
