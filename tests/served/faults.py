@@ -19,7 +19,9 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-UVICORN = [
+PLAIN_UVICORN = [
+    "uvicorn",
+    "config.asgi:application",
     "--ws",
     "websockets-sansio",
     "--ws-per-message-deflate",
@@ -97,12 +99,13 @@ class Process:
         return True
 
 
-def server(project: Path, python: Path, redis: str = "", **environment: str) -> Process:
-    """The project, served by one uvicorn process."""
+def server(project: Path, python: Path, redis: str = "", by_asgi: bool = False, **environment: str) -> Process:
+    """The project, served by one process: its own, or a plain uvicorn, whose connections use ASGI."""
     port = free_port()
-    command = [str(python), "-m", "uvicorn", "config.asgi:application", "--port", str(port), *UVICORN]
-    environment |= {"REDIS_URL": redis, "LOG_LEVEL": "CRITICAL", "METRICS_TOKEN": METRICS_TOKEN}
-    return Process(command, port, project, **environment)
+    program = PLAIN_UVICORN if by_asgi else ["apps.common.server"]
+    ports = {"PORT": str(port), "UVICORN_PORT": str(port)}
+    environment |= {"REDIS_URL": redis, "LOG_LEVEL": "CRITICAL", "METRICS_TOKEN": METRICS_TOKEN, **ports}
+    return Process([str(python), "-m", *program], port, project, **environment)
 
 
 def metrics(server: Process) -> tuple[str, dict[str, int]]:

@@ -15,7 +15,7 @@ from tests.served.chaos.clients import Client, HandlerPublisher
 from tests.served.chaos.judge import BOUND_SECONDS, STORE, Fault, Publish, Verdict, judge, publishes
 from tests.served.chaos.network import Link
 from tests.served.chaos.schedule import REPLICATION, Planned
-from tests.served.faults import UVICORN, free_port
+from tests.served.faults import PLAIN_UVICORN, free_port
 
 START_SECONDS = 60.0
 CHECK_SECONDS = 0.1
@@ -216,10 +216,10 @@ class World:
 
     def _server(self, name: str) -> Program:
         port = free_port()
-        environment = self._environment(name, HOST="127.0.0.1", PORT=str(port))
-        by_asgi = ["uvicorn", "config.asgi:application", "--port", str(port), *UVICORN]
+        environment = self._environment(name, HOST="127.0.0.1", PORT=str(port), UVICORN_PORT=str(port))
         is_by_asgi = name == f"server {ASGI_SERVER}"
-        return self._python_program(name, by_asgi if is_by_asgi else ["apps.common.server"], port, environment)
+        program = PLAIN_UVICORN if is_by_asgi else ["apps.common.server"]
+        return self._python_program(name, program, port, environment)
 
     def _publisher(self, name: str, number: int) -> Program:
         mode = "steady" if number < self.shape.steady else "brief"

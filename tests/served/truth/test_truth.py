@@ -56,7 +56,7 @@ class Verdict:
 
 
 class World:
-    """Two servers over one store, writers, pages, and faults by a seed."""
+    """Two servers over one store, one of which sends by ASGI, writers, pages, and faults by a seed."""
 
     def __init__(self, project: Path, python: Path, store: Process, seed: int, **environment: str) -> None:
         self._project = project
@@ -65,7 +65,7 @@ class World:
         self._chance = random.Random(seed)  # noqa: S311
         redis = f"redis://127.0.0.1:{store.port}"
         self._environment = {**os.environ, **environment, "REDIS_URL": redis, "LOG_LEVEL": "CRITICAL"}
-        self._servers = [server(project, python, redis, **environment) for _ in range(2)]
+        self._servers = [server(project, python, redis, by_asgi=by_asgi, **environment) for by_asgi in (False, True)]
         self._writers: list[subprocess.Popen[str]] = []
         self._pages: list[RowsPage] = []
         self._counts = dict.fromkeys(("killed writers", "killed servers", "faults of the store"), 0)
