@@ -170,20 +170,20 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     # Some of uvicorn's attributes: with more than 30, each takes 50 bytes of a dictionary, instead of 8.
     __slots__ = (
-        "app", "app_state", "asgi_version", "client", "close_timeout", "config", "connections", "curr_msg_data_type",
-        "default_headers", "loop", "ping_interval", "ping_timeout", "request", "response", "root_path", "scheme",
-        "scope", "server", "tasks",
+        "_may_pass_by", "app", "app_state", "asgi_version", "client", "close_timeout", "config", "connections",
+        "curr_msg_data_type", "default_headers", "loop", "ping_interval", "ping_timeout", "request", "response",
+        "root_path", "scheme", "scope", "server", "tasks",
     )  # fmt: skip
 
     takes_frames = False
     on_stop: Callable[[], None] | None = None
     queue: Any  # _Queue
-    _may_pass_by = False  # the parser
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue = _Queue()
         self.writable = WRITABLE
+        self._may_pass_by = False  # the parser
         self._frames = float(FRAMES_AT_ONCE)  # that may come
         self._counted_at = self.loop.time()
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from apps.common.websockets.connection.frames import events_of
+from apps.common.websockets.connection.frames import Events, events_of
 from apps.common.websockets.process.registry import get_registry
 
 OVERHEAD_BYTES = 64  # of a waiting message in memory, beside its text
@@ -80,12 +80,9 @@ class Inbox:
         """Handle until the end of the connection, in its context; returns its disconnect message."""
         self._task = asyncio.current_task()
         self._context = context
-        events = events_of(self._receive)
+        events = self._take_over()
         reader = None if events else asyncio.get_running_loop().create_task(self._read(), context=context)
         try:
-            if events:
-                for event in events.deliver_to(self._on_event):
-                    self._take(event)
             while self._items or not self._is_over:
                 await self._run_one()
             if self._error:
@@ -105,6 +102,12 @@ class Inbox:
         """Drop the waiting messages."""
         self._items.clear()
         self.waiting_bytes = 0
+
+    def _take_over(self) -> Events | None:
+        if events := events_of(self._receive):
+            for event in events.deliver_to(self._on_event):
+                self._take(event)
+        return events
 
     async def _run_one(self) -> None:
         try:
