@@ -27,6 +27,7 @@ apps/common/checks/installation.py
 apps/common/checks/javascript.py
 apps/common/checks/scripts.py
 apps/common/checks/static_files.py
+apps/common/checks/transport.py
 apps/common/context_processors.py
 apps/common/contract/__init__.py
 apps/common/contract/compatibility.py
@@ -345,8 +346,8 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
-MAX_FILES = 173  # the aim is 125
-MAX_LINES = 15_800  # the aim is 9,000
+MAX_FILES = 174  # the aim is 125
+MAX_LINES = 15_850  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """manage.py check finds what would fail in a browser, or in production."""
 
+import asyncio
 import sys
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
+from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator, OriginValidator
 from django.conf.urls.i18n import i18n_patterns
@@ -19,9 +22,12 @@ from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
 from apps.common.checks import application as served
-from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files
+from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files, transport
 from apps.common.contract import service_checks
+from apps.common.server import UVICORN_OPTIONS
+from apps.common.uvicorn_protocol import BoundedProtocol
 from apps.common.websockets.access.origin import OriginCheck
+from apps.common.websockets.access.sessions import SessionAuth
 from apps.common.websockets.asgi import UnknownPath
 from apps.common.websockets.messages import Message
 
@@ -673,4 +679,145 @@ def test_deploy_finds_nothing_where_all_is_set(settings):
     settings.DEBUG, settings.ALLOWED_HOSTS = False, ["example.com"]
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
     found = ids(run_checks(include_deployment_checks=True))
-    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == []
+    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == ["common.I002"]
+
+
+# common.I001 and common.I002
+
+ASGI = "Connections use ASGI, which takes up to twice the CPU"
+
+
+class Middleware:
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def __call__(self, scope, receive, send):
+        await self.inner(scope, receive, send)
+
+
+class Wrapping(Middleware):
+    async def __call__(self, scope, receive, send):
+        async def counted(event):
+            await send(event)
+
+        await self.inner(scope, receive, counted)
+
+
+class Listening(Middleware):
+    async def __call__(self, scope, receive, send):
+        async def counted():
+            return await receive()
+
+        await self.inner(scope, counted, send)
+
+
+class Waiting(Middleware):
+    async def __call__(self, scope, receive, send):
+        await asyncio.sleep(0)
+        await self.inner(scope, receive, send)
+
+
+class Refusing(Middleware):
+    async def __call__(self, scope, receive, send):
+        raise ValueError(scope["path"])
+
+
+@pytest.fixture
+def transport_checks(monkeypatch):
+    """The messages of `manage.py check --deploy` about the transport."""
+
+    def found():
+        monkeypatch.setattr(sys, "argv", ["manage.py", "check", "--deploy"])
+        return [(each.id, each.msg) for check in (transport.check_asgi, transport.check_direct) for each in check()]
+
+    return found
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda router: OriginCheck(SessionAuth(router)),
+        AllowedHostsOriginValidator,
+        Middleware,
+        lambda router: Middleware(SimpleNamespace(app=router)),  # the second one cannot be called
+    ],
+)
+def test_connections_are_direct_where_all_is_passed_on(asgi, transport_checks, around):
+    asgi(around(URLRouter(ROUTES)))
+    [(id, text)] = transport_checks()
+    assert id == "common.I002"
+    assert f"(uvicorn {version('uvicorn')}, websockets {version('websockets')})" in text
+    assert ("Unknown" in text) == ("SimpleNamespace" in text)
+
+
+@pytest.mark.parametrize(
+    ("around", "name"),
+    [
+        (lambda router: OriginCheck(Wrapping(router)), f"{__name__}.Wrapping"),
+        (AuthMiddlewareStack, "channels.sessions.SessionMiddleware"),
+        (lambda router: URLRouter([path("shop/", Wrapping(ShopConsumer.as_asgi()))]), f"{__name__}.Wrapping"),
+    ],
+)
+def test_a_middleware_that_wraps_send_is_named(asgi, transport_checks, around, name):
+    asgi(around(URLRouter(ROUTES)))
+    assert transport_checks() == [("common.I001", f"{ASGI}: {name} wraps `send`.")]
+
+
+def test_each_that_wraps_something_is_named(asgi, transport_checks):
+    asgi(Wrapping(Listening(URLRouter(ROUTES))))
+    reasons = f"{__name__}.Wrapping wraps `send`; {__name__}.Listening wraps `receive`"
+    assert transport_checks() == [("common.I001", f"{ASGI}: {reasons}.")]
+
+
+@pytest.mark.parametrize("middleware", [Waiting, Refusing])
+def test_a_middleware_that_needs_more_than_a_handshake_is_unknown(asgi, transport_checks, middleware):
+    router = URLRouter(ROUTES)
+    layer = middleware(router)
+    asgi(layer)
+    [(id, text)] = transport_checks()
+    assert id == "common.I002"
+    assert f"Unknown is whether `send` or `receive` is wrapped by {__name__}.{middleware.__name__}." in text
+    assert layer.inner is router
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("ws_per_message_deflate", True, "apps.common.server compresses (ws_per_message_deflate)"),
+        (
+            "ws",
+            "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
+            "the protocol of apps.common.server is "
+            "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
+        ),
+        ("ws", "auto", "the protocol of apps.common.server is auto"),
+    ],
+)
+def test_an_option_of_the_server_that_prevents_it_is_named(monkeypatch, transport_checks, option, value, reason):
+    monkeypatch.setitem(UVICORN_OPTIONS, option, value)
+    assert transport_checks() == [("common.I001", f"{ASGI}: {reason}.")]
+
+
+def test_a_uvicorn_that_would_not_call_the_protocol_is_named(monkeypatch, transport_checks):
+    monkeypatch.delattr(BoundedProtocol.__base__, "start_keepalive")
+    reason = f"the protocol of uvicorn {version('uvicorn')} has no start_keepalive"
+    assert transport_checks() == [("common.I001", f"{ASGI}: {reason}.")]
+
+
+def test_a_uvicorn_without_the_protocol_is_named(monkeypatch, transport_checks):
+    monkeypatch.setitem(sys.modules, "apps.common.uvicorn_protocol", None)
+    [(id, text)] = transport_checks()
+    assert id == "common.I001"
+    assert "apps.common.server cannot import its protocol" in text
+
+
+@pytest.mark.parametrize("command", ["check", "runserver", "test"])
+def test_the_check_command_alone_names_the_reason(asgi, monkeypatch, command):
+    asgi(Wrapping(URLRouter(ROUTES)))
+    monkeypatch.setattr(sys, "argv", ["manage.py", command])
+    assert ids(transport.check_asgi()) == (["common.I001"] if command == "check" else [])
+
+
+def test_without_an_application_nothing_is_said_of_the_transport(settings, transport_checks):
+    settings.ASGI_APPLICATION = None
+    assert transport_checks() == []

@@ -1,0 +1,115 @@
+"""Whether connections are straight to the clients' transports, or through ASGI: websockets/connection/frames.py.
+
+A check runs no server. It looks at the protocol of ours, and calls each middleware with a handshake, without an event
+loop: a middleware that waits for something, such as a database, stays unknown.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from importlib.metadata import version
+from types import FunctionType
+from typing import Any
+
+from channels.auth import AuthMiddleware
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import OriginValidator
+from channels.sessions import SessionMiddleware
+from django.core.checks import CheckMessage, Info, Tags, register
+from django.utils.module_loading import import_string
+
+from apps.common.checks.application import INNER, middleware_chain, root_application
+from apps.common.checks.scripts import AppConfigs
+
+ASGI = "Connections use ASGI, which takes up to twice the CPU: {}."
+ASGI_HINT = "'Running in production' in docs/websockets.md has the fixes; or SILENCED_SYSTEM_CHECKS = ['common.I001']."
+DIRECT = "Connections of apps.common.server are straight to the transports ({}); those of other servers use ASGI."
+DIRECT_HINT = "websockets_asgi_connections in /metrics/ counts the connections that use ASGI."
+HANDSHAKE = {"type": "websocket", "path": "/", "root_path": "", "query_string": b"", "headers": [], "subprotocols": []}
+
+
+@register(Tags.urls)
+def check_asgi(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    """For `manage.py check` alone: runserver would repeat it at every reload."""
+    return [each for each in _found() if each.id == "common.I001"] if sys.argv[1:2] == ["check"] else []
+
+
+@register(Tags.urls, deploy=True)
+def check_direct(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
+    return [each for each in _found() if each.id == "common.I002"]
+
+
+def _found() -> Iterator[CheckMessage]:
+    if (application := root_application()) is None:
+        return
+    middleware = {_name(layer): _wrapped_by(layer) for layer in _layers(application)}
+    reasons = [*_server(), *(f"{name} wraps `{each}`" for name, wrapped in middleware.items() for each in wrapped or ())]
+    unknown = " or ".join(name for name, wrapped in middleware.items() if wrapped is None)
+    if reasons:
+        yield Info(ASGI.format("; ".join(reasons)), hint=ASGI_HINT, id="common.I001")
+    else:
+        text = DIRECT.format(f"uvicorn {version('uvicorn')}, websockets {version('websockets')}")
+        text += f" Unknown is whether `send` or `receive` is wrapped by {unknown}." if unknown else ""
+        yield Info(text, hint=DIRECT_HINT, id="common.I002")
+
+
+def _server() -> Iterator[str]:
+    from apps.common.server import UVICORN_OPTIONS  # imports uvicorn, which most commands do not need
+
+    try:
+        from apps.common.uvicorn_protocol import BoundedProtocol
+    except ImportError as error:
+        yield f"apps.common.server cannot import its protocol ({error})"
+        return
+    # uvicorn calls these by name, and would not call one that it has renamed. What calls super() overrides.
+    hooks = [name for name, value in vars(BoundedProtocol).items() if isinstance(value, FunctionType)]
+    hooks = [name for name in hooks if "__class__" in vars(BoundedProtocol)[name].__code__.co_freevars]
+    if lacking := [hook for hook in hooks if not hasattr(BoundedProtocol.__base__, hook)]:
+        yield f"the protocol of uvicorn {version('uvicorn')} has no {', '.join(lacking)}"
+    with suppress(ImportError, AttributeError):  # "auto", or a class
+        if issubclass(import_string(UVICORN_OPTIONS["ws"].replace(":", ".")), BoundedProtocol):
+            if UVICORN_OPTIONS["ws_per_message_deflate"]:
+                yield "apps.common.server compresses (ws_per_message_deflate)"
+            return
+    yield f"the protocol of apps.common.server is {UVICORN_OPTIONS['ws']}"
+
+
+def _layers(application: Any) -> Iterator[Any]:
+    """The middleware around the routes, and around single ones."""
+    for layer in middleware_chain(application):
+        if isinstance(layer, URLRouter):
+            for route in layer.routes:
+                yield from _layers(route.callback)
+        elif not hasattr(layer, "consumer_class"):
+            yield layer
+
+
+def _wrapped_by(layer: Any) -> list[str] | None:
+    """Which of `send` and `receive` a middleware does not pass on as they are; None if that is unknown."""
+    if isinstance(layer, SessionMiddleware) or type(layer) in (ProtocolTypeRouter, OriginValidator, AuthMiddleware):
+        return ["send"] if isinstance(layer, SessionMiddleware) else []  # Channels' own want more than HANDSHAKE
+    passed_on: list[dict[str, Any]] = []
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        passed_on.append({"send": send, "receive": receive})
+
+    async def send(event: Any) -> None: ...
+
+    async def receive() -> Any: ...
+
+    with suppress(Exception), warnings.catch_warnings(action="ignore"):
+        name, before = next((name, found) for name in INNER if (found := getattr(layer, name, None)))
+        setattr(layer, name, inner)
+        try:
+            with closing(layer(dict(HANDSHAKE), receive, send)) as coroutine:
+                coroutine.send(None)
+        finally:
+            setattr(layer, name, before)
+    own = {"send": send, "receive": receive}
+    return [name for name in own if passed_on[0][name] is not own[name]] if passed_on else None
+
+
+def _name(layer: Any) -> str:
+    named = layer if hasattr(layer, "__qualname__") else type(layer)
+    return f"{named.__module__}.{named.__qualname__}"
