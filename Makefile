@@ -20,7 +20,7 @@ help:
 	@echo "make truth    pages of a live model under random faults, more often and longer than in the tests (SEEDS=10 SECONDS=60)"
 	@echo "make check    lint, format and type checks of the template's own Python"
 	@echo "make bench    measure a generated project beside what a user might pick instead (half an hour); bench-check: a part of it"
-	@echo "make bench-scale  100,000 idle connections, and a rolling restart under 5,000 clients (PART=scale or PART=rolling)"
+	@echo "make bench-scale  100,000 idle connections, a rolling restart under 5,000 clients, and a second worker (PART=scale, rolling or workers)"
 	@echo "make format   format it"
 	@echo "make update   bring the tools to their newest versions"
 
@@ -69,7 +69,7 @@ bench-check: .venv/made
 	@python benchmarks/run.py --check
 
 bench-scale: .venv/made
-	@for part in $(or $(PART),scale rolling); do python benchmarks/$$part.py || exit 1; done
+	@for part in $(or $(PART),scale rolling workers); do python benchmarks/$$part.py || exit 1; done
 
 format: .venv/made
 	@ruff check --fix

@@ -164,7 +164,13 @@ def memory_of(pid: int) -> int:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU time that a process has used, of itself and of the system for it, in seconds."""
+    """CPU time that a process and its children have used, of themselves and of the system for them, in seconds."""
     with open(f"/proc/{pid}/stat") as file:
         user, system = file.read().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_of, children_of(pid)))
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, such as the workers of a server."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
