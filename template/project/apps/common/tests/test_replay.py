@@ -70,6 +70,27 @@ async def test_the_greeting_has_the_position_before_anything_was_sent():
         assert (greeting["seq"], greeting["recovered"]) == (0, None)
 
 
+@pytest.mark.parametrize(("behind", "calls"), [(0, 0), (1, 1)])
+async def test_a_client_that_missed_nothing_costs_the_store_no_call(monkeypatch, behind, calls):
+    asked = []
+    since = get_streams().since
+
+    async def counted(group, position):
+        asked.append(position)
+        return await since(group, position)
+
+    monkeypatch.setattr(get_streams(), "since", counted)
+    async with open_page() as client:
+        epoch = (await welcome(client))["epoch"]
+        await abroadcast("room", Tick(n=1))
+        assert await ticks(client, 1) == [1]
+        async with open_page(query(epoch, 1 - behind)) as other:
+            greeting = await welcome(other)
+            assert (greeting["seq"], greeting["recovered"], len(asked)) == (1, True, calls)
+            await abroadcast("room", Tick(n=2))
+            assert await ticks(other, behind + 1) == [1, 2][1 - behind :]
+
+
 async def test_broadcasts_carry_their_numbers():
     async with open_page() as client:
         for n in range(3):
