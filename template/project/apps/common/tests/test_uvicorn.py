@@ -160,7 +160,7 @@ async def test_of_a_handshake_the_scope_alone_stays_in_memory(monkeypatch):
     async with served() as server, page(server) as one, page(server) as other:
         await one.recv()
         await other.recv()
-        assert [each() for each in seen] == [None, None]
+        await until(lambda: [each() for each in seen] == [None, None])
         first, second = (dict(each.scope["headers"]) for each in consumers())
         assert first[b"host"] is second[b"host"]
         assert first[b"sec-websocket-key"] != second[b"sec-websocket-key"]
@@ -240,9 +240,12 @@ async def test_a_websocket_behind_pages_that_are_not_read_is_dropped():
         loop = asyncio.get_running_loop()
         await until(lambda: server.server_state.connections)
         [http] = server.server_state.connections
+        asked: list[bytes] = []
         while not http.flow.write_paused:
-            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            await asyncio.sleep(0)
+            asked.append(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await loop.sock_sendall(client, asked[-1])
+            # Two at a time, and the server would read nothing more.
+            await until(lambda: http.flow.write_paused or server.server_state.total_requests == len(asked))
         await loop.sock_sendall(client, HANDSHAKE)
         await _until_gone(server, left=0)
 
