@@ -54,7 +54,7 @@ async def test_offline_for_a_moment_it_keeps_its_connection_and_misses_nothing(v
         await visitor.page.context.set_offline(True)
         await somebody.request("say", text="hello")
         await visitor.page.context.set_offline(False)
-        # What it missed, and the answer to its question whether the server is still there: nothing orders the two.
+        # The missed broadcast, and the answer to the ping that it sends when it is online: nothing orders the two.
         await visitor.each("said", "latency")
     assert visitor.statuses == ["connecting", "connected"]
 
