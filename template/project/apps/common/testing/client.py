@@ -111,9 +111,15 @@ class Client:
             while not communicator.output_queue.empty():  # what the network has delivered
                 self._take(communicator.output_queue.get_nowait())
             communicator.input_queue.put_nowait({"type": "websocket.disconnect", "code": code})
-            await communicator.wait(timeout=DEADLINE)
-        except TimeoutError:
-            raise AssertionError(f"{self.path}: waited {DEADLINE} s for the server to end the connection") from None
+            application = communicator.future
+            # Not communicator.wait(), which cancels the application at its deadline, and then returns.
+            await asyncio.wait([application], timeout=DEADLINE)
+            if not application.done():
+                application.cancel()
+                await asyncio.wait([application], timeout=DEADLINE)
+                raise AssertionError(f"{self.path}: waited {DEADLINE} s for the server to end the connection")
+            if not application.cancelled():
+                application.result()
         finally:
             self._exceptions.stop()
         self._raise_exceptions()

@@ -13,8 +13,9 @@ from websockets.asyncio.client import connect
 
 DEADLINE = 30  # seconds, for one event on a busy machine
 
-# For a server that is unavailable for a second or more: 50 attempts, which follow quickly.
-PATIENT = {"minDelay": 20, "maxDelay": 200, "maxAttempts": 50}
+# For a server that is unavailable until it has started again, however long a busy machine takes: quick attempts, and
+# messages that wait for them.
+PATIENT = {"minDelay": 20, "maxDelay": 200, "maxAttempts": 1_000, "queueTtl": 600_000}
 
 
 class Client:

@@ -2,13 +2,16 @@
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from apps.common.testing.fixtures import launch
-from apps.common.tests.browser_client import Client
+from apps.common.tests.browser_client import DEADLINE, Client
 from apps.common.tests.process import ServerProcess, free_port
 from apps.common.tests.valkey import valkey, valkey_server
 
 __all__ = ["valkey", "valkey_server"]  # fixtures
+
+expect.set_options(timeout=1_000 * DEADLINE)
 
 SITE = "apps.common.tests.browser_site:application"
 

@@ -179,12 +179,12 @@ async def test_a_flood_ends_and_no_other_notices(kind, caplog):
         writer.write(FLOODS[kind])
         longest = 0.0
         while len(server.server_state.connections) > 1:
-            began = time.monotonic()
+            began = time.thread_time()  # of this event loop's own work, whatever else the machine does
             await other.send('{"type":"ping"}')
             await asyncio.wait_for(other.recv(), 5)
-            longest = max(longest, time.monotonic() - began)
+            longest = max(longest, time.thread_time() - began)
         writer.transport.abort()
-        assert longest < 0.25 * 4  # of a busy machine; about 0.05 on a quiet one
+        assert longest < 0.25
         await until(lambda: members() == 1)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -314,9 +314,9 @@ async def test_a_handshake_of_any_size_gets_an_answer(headers, status):
 
 @pytest.mark.parametrize("sent", [b"", b"GET /ws/1/ HT", HANDSHAKE[:-2], b"GET /" + b"x" * 1_000])
 async def test_a_handshake_that_is_never_complete_ends(sent, monkeypatch):
-    monkeypatch.setattr(uvicorn_protocol, "REQUEST_SECONDS", 0.1)
     async with served(PublicConsumer) as server, page(server) as other:
         await other.recv()
+        monkeypatch.setattr(uvicorn_protocol, "REQUEST_SECONDS", 0.1)
         assert not (await answer_to(server.port, sent)).startswith(b"HTTP/1.1 101")
         await until(lambda: len(server.server_state.connections) == 1)
         await other.send('{"type":"ping"}')

@@ -24,6 +24,12 @@ async def items(page):
     return await page.evaluate("texts()")
 
 
+async def stop_clock(page):
+    """From now on time passes by run_for() alone."""
+    await page.clock.install(time=0)
+    await page.clock.pause_at(1)
+
+
 # Rows as they are shown
 
 
@@ -246,7 +252,7 @@ async def test_the_same_row_of_somebody_else_is_not_lost(page):
 
 async def test_an_added_row_that_this_list_does_not_have_is_removed(page):
     """It is beyond the list's limit, for example."""
-    await page.clock.install()
+    await stop_clock(page)
     await page.evaluate("load(1)")
     await add(page)
     await sent(page)
@@ -375,7 +381,7 @@ async def test_a_change_is_shown_at_once_and_stays(page, steps):
 
 
 async def test_the_database_has_the_last_word_when_no_event_comes(page):
-    await page.clock.install()
+    await stop_clock(page)
     await page.evaluate("load(1)")
     dialog = await change(page)
     await page.evaluate("sent[0].resolve({})")

@@ -1,15 +1,21 @@
 """A page that goes offline, into the background, to sleep, and away."""
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
 
-from apps.common.tests.browser_client import PATIENT, operator
+from apps.common.tests.browser_client import DEADLINE, PATIENT, operator
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GIVES_UP = {"maxAttempts": 0}
 QUIET = "/ws/quiet/1/"  # nothing but the page itself asks for a ping
+HIDDEN = """new Promise((resolve) => {
+    const check = () => document.visibilityState === 'hidden' && resolve();
+    document.addEventListener('visibilitychange', check);
+    check();
+})"""
 
 
 @asynccontextmanager
@@ -17,7 +23,8 @@ async def behind_another(tab):
     """Hidden by another tab, meanwhile."""
     other = await tab.page.context.new_page()
     await other.bring_to_front()
-    assert await tab.page.evaluate("document.visibilityState") == "hidden"
+    async with asyncio.timeout(DEADLINE):
+        await tab.page.evaluate(HIDDEN)
     yield
     await tab.page.bring_to_front()
     await other.close()
@@ -33,7 +40,7 @@ async def frozen(tab):
 
 
 async def test_offline_it_gives_up_and_online_it_starts_afresh(visitor):
-    await visitor.connect(**GIVES_UP, pongTimeout=500)
+    await visitor.connect(**GIVES_UP, pongTimeout=2_000)
     await visitor.page.context.set_offline(True)
     assert (await visitor.status("error"))["code"] == 1006
     await visitor.page.context.set_offline(False)
@@ -47,7 +54,7 @@ async def test_offline_for_a_moment_it_keeps_its_connection_and_misses_nothing(v
         await visitor.page.context.set_offline(True)
         await somebody.request("say", text="hello")
         await visitor.page.context.set_offline(False)
-        # What it missed, and the answer to its question whether the server is still there: nothing orders the two.
+        # The missed broadcast, and the answer to the ping that it sends when it is online: nothing orders the two.
         await visitor.each("said", "latency")
     assert visitor.statuses == ["connecting", "connected"]
 

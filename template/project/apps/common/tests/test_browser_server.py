@@ -65,7 +65,8 @@ async def test_pages_return_to_a_restarted_server_over_ten_seconds(visitor, serv
 
 
 async def test_finds_a_server_that_is_silent_and_one_that_speaks_again(visitor, server):
-    await visitor.connect(**PATIENT, pongTimeout=500, connectTimeout=500)
+    # Long enough for a server that answers, on a busy machine too.
+    await visitor.connect(**PATIENT, pongTimeout=2_000, connectTimeout=2_000)
 
     server.suspend()
     details = await visitor.status("disconnected")
@@ -106,12 +107,12 @@ async def test_a_deploy_loses_no_request(shared_browser, server, other_server):
     context = await shared_browser.new_context(bypass_csp=True)
     visitor = await Client.open(context, server.url)
     other_server.start(CSRF_TRUSTED_ORIGINS=server.url)
-    await visitor.connect()
+    await visitor.connect(queueLimit=1_000)
     await visitor.page.evaluate("""() => {
         window.answers = [service.request({ type: 'work', data: { seconds: 0.5 } })];
         window.timer = setInterval(() => {
             answers.push(service.request({ type: 'work', data: { seconds: 0 } }));
-        }, 20);
+        }, 50);
     }""")
 
     await visitor.page.evaluate("(url) => { endpoint = url + endpoint; }", other_server.url)
@@ -123,7 +124,7 @@ async def test_a_deploy_loses_no_request(shared_browser, server, other_server):
     await visitor.event("latency")
     answers = await visitor.page.evaluate("clearInterval(timer) ?? Promise.all(answers)")
 
-    assert len(answers) > 20
+    assert len(answers) > 10
     assert {answer["type"] for answer in answers} == {"work_result"}
     assert visitor.statuses == ["connecting", "connected"] * 2
     assert visitor.sockets[-1].startswith(other_server.url.replace("http", "ws"))

@@ -55,7 +55,7 @@ async def test_counts_the_seconds_to_the_next_attempt(visitor):
     await visitor.start(FAILS, minDelay=60_000, maxDelay=60_000)
     word, button = parts(visitor)
     await expect(word).to_have_text("Disconnected")
-    await expect(visitor.page.locator("connection-status")).to_have_text(re.compile(r"next attempt in [3-6]\d s"))
+    await expect(visitor.page.locator("connection-status")).to_have_text(re.compile(r"next attempt in [2-6]\d s"))
     await expect(button).to_be_visible()
 
 

@@ -127,7 +127,7 @@ async def test_what_connect_sets_stays_for_the_whole_connection(seen):
 
 
 async def test_a_handler_an_event_and_a_check_may_use_the_database_at_one_time(seen, user):
-    waiting, may_end, checks = asyncio.Event(), threading.Event(), []
+    waiting, may_end, checks, done = asyncio.Event(), threading.Event(), [], []
     loop = asyncio.get_running_loop()
 
     def work() -> None:
@@ -138,6 +138,7 @@ async def test_a_handler_an_event_and_a_check_may_use_the_database_at_one_time(s
         async def is_allowed(self):
             checks.append(1)
             await database_sync_to_async(self.user.refresh_from_db)()
+            done.append(1)
             return True
 
         async def handle_ask(self, data: Ask) -> None:
@@ -159,6 +160,7 @@ async def test_a_handler_an_event_and_a_check_may_use_the_database_at_one_time(s
         may_end.set()
         await client.assert_broadcast("noted")
         await client.assert_alive()
+        await until(lambda: len(done) == 3)  # the last of what uses the database
 
 
 class Wrapped:

@@ -97,7 +97,10 @@ async def test_a_script_without_the_nonce_does_not_run(open_page, user):
     page = await open_page("/", user)
     await page.context.add_init_script(VIOLATIONS)
     await page.goto("/")
-    await page.evaluate("document.head.append(Object.assign(document.createElement('script'), { text: 'ran = 1' }))")
+    await page.evaluate("""new Promise((resolve) => {
+        document.addEventListener('securitypolicyviolation', resolve);
+        document.head.append(Object.assign(document.createElement('script'), { text: 'ran = 1' }));
+    })""")
     assert await page.evaluate("typeof ran") == "undefined"
     assert "script-src-elem inline" in (await page.evaluate("window.violations"))[0]
 

@@ -266,6 +266,7 @@ async def test_a_middleware_that_wraps_send_sees_every_message():
 async def test_what_is_compressed_goes_through_asgi():
     async with served(FramedConsumer, ws_per_message_deflate=True) as server, page(server) as client:
         assert client.protocol.extensions
+        await until(lambda: members() == 1)
         await abroadcast("room", News(text="a"))
         assert await texts(client, 2) == ["welcome", "a"]
         assert ready() == 0

@@ -198,13 +198,15 @@ def tasks_of_all():
 
 @pytest.mark.parametrize("which", ["housekeeping", "events"])
 async def test_a_task_that_serves_others_and_is_ended_is_restarted_and_counted(which):
-    async with connect(PATH, application=serve(PublicConsumer, silent_seconds=0.5)) as client:
+    async with connect(PATH, application=serve(PublicConsumer)) as client:
         await client.assert_silent()
         served = tasks_of_all()[which]
         served._task.cancel()  # by any code
         await until(lambda: service.restarts[served.name] == 1 and served._task)
         await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Noted().to_wire()})
         await client.assert_broadcast("noted")
+        [connection] = connections()
+        connection.last_message_at -= connection.silent_seconds + 1
         await client.assert_closed(4408)
 
 

@@ -1,5 +1,6 @@
 """The test kit keeps what its docstrings promise."""
 
+import asyncio
 import socket
 import uuid
 from contextlib import contextmanager
@@ -44,6 +45,11 @@ class ExplodingConsumer(PublicConsumer):
 class FailingConnectConsumer(PublicConsumer):
     async def connect(self):
         raise ZeroDivisionError("of connect")
+
+
+class EndlessDisconnectConsumer(PublicConsumer):
+    async def disconnect(self, code):
+        await asyncio.Event().wait()
 
 
 class FailingDisconnectConsumer(PublicConsumer):
@@ -112,6 +118,14 @@ async def test_a_wait_that_fails_shows_what_arrived(monkeypatch):
         with pytest.raises(AssertionError, match=r"waited 0.05 s for tock with \{'n': 1\}") as failure:
             await one.assert_broadcast("tock", n=1)
     assert '"welcome"' in str(failure.value)
+
+
+async def test_a_connection_that_the_server_does_not_end_fails_the_test(monkeypatch):
+    one = Client(PATH, application=serve(EndlessDisconnectConsumer))
+    await one.open()
+    monkeypatch.setattr("apps.common.testing.client.DEADLINE", 0.05)
+    with pytest.raises(AssertionError, match=r"waited 0.05 s for the server to end the connection"):
+        await one.drop()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -164,23 +164,26 @@ async def test_a_ping_does_not_wait_for_a_handler():
 
 async def test_what_is_too_large_is_refused_before_a_handler_is_done():
     async with page() as one:
-        await slow_page(one, n=1)
+        consumer = await slow_page(one, n=1)
         await one.send_text("x" * (QueueConsumer.max_bytes + 1))
         await one.assert_error("too_large")
+        consumer.release.set()
 
 
 async def test_a_broadcast_does_not_wait_for_a_handler():
     async with page() as one:
-        await slow_page(one, n=1)
+        consumer = await slow_page(one, n=1)
         await abroadcast("room", Done(n=7))
         await one.assert_broadcast("done", n=7)
+        consumer.release.set()
 
 
 async def test_an_event_of_the_channel_layer_does_not_wait_for_a_handler():
     async with page() as one:
-        await slow_page(one, n=1)
+        consumer = await slow_page(one, n=1)
         await get_channel_layer().group_send("room", {"type": "broadcast_message", "data": Done(n=8).to_wire()})
         await one.assert_broadcast("done", n=8)
+        consumer.release.set()
 
 
 async def test_a_full_inbox_refuses_what_comes_and_handles_what_waits():

@@ -256,6 +256,8 @@ async def test_events_that_pile_up_behind_a_slow_handler_let_the_page_go(monkeyp
     monkeypatch.setattr(subscriptions, "MAX_EVENTS", 3)
 
     class SlowConsumer(PublicConsumer):
+        linger_seconds = 0.01
+
         async def broadcast_message(self, event):
             await asyncio.Event().wait()
 

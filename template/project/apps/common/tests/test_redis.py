@@ -154,4 +154,4 @@ async def test_no_task_is_left_without_a_listener(streams):
         "The search for lost broadcasts",
     }
     await streams.unsubscribe("room")
-    assert asyncio.all_tasks() == before
+    await until(lambda: asyncio.all_tasks() == before)

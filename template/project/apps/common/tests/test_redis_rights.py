@@ -43,6 +43,7 @@ async def test_a_user_with_least_rights_is_enough(url, valkey, monkeypatch):
     await streams.subscribe("room", received.put_nowait, lambda: before)
     await streams.subscribe_control(received.put_nowait, lambda: None)
     await streams._in_loop().lag_check._check()
+    streams._in_loop().lag_check.remove("room")  # this test's position never advances
     for seq in (1, 2):
         assert streams.append("room", body(0)).seq == seq
         assert (await asyncio.wait_for(received.get(), 5)).seq == seq

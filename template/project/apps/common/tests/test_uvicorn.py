@@ -160,7 +160,7 @@ async def test_of_a_handshake_the_scope_alone_stays_in_memory(monkeypatch):
     async with served() as server, page(server) as one, page(server) as other:
         await one.recv()
         await other.recv()
-        assert [each() for each in seen] == [None, None]
+        await until(lambda: [each() for each in seen] == [None, None])
         first, second = (dict(each.scope["headers"]) for each in consumers())
         assert first[b"host"] is second[b"host"]
         assert first[b"sec-websocket-key"] != second[b"sec-websocket-key"]

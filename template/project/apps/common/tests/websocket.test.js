@@ -308,11 +308,14 @@ describe('the page', () => {
     });
 
     it('drops a connection that does not answer the probe', async () => {
-        const { server, service, connection } = await connected({ pongTimeout: 200 });
+        vi.useFakeTimers();
+        const { server, service, connection } = await connected({ pongTimeout: 5_000 });
         connection.goSilent();
         dispatch('online');
-        const [, { code }] = await nextStatus(service, 'disconnected');
-        expect(code).toBe(1006);
+        const lost = nextStatus(service, 'disconnected');
+        vi.advanceTimersByTime(5_000);
+        expect((await lost)[1].code).toBe(1006);
+        vi.advanceTimersByTime(FAST.maxDelay);
         await server.nextConnection();
     });
 
@@ -334,9 +337,10 @@ describe('the position', () => {
 
     /** The query of the page when it connects again. @param {Awaited<ReturnType<typeof connected>>} all */
     async function askedAgain({ server, service, connection }) {
-        const greeted = nextEvent(service, 'latency');
         connection.send({ type: 'last' });
         await nextEvent(service, 'last');
+        // Not the answer to a ping of the first connection, which may be under way.
+        const greeted = nextStatus(service, 'connected').then(() => nextEvent(service, 'latency'));
         connection.cut();
         const { search } = (await server.nextConnection()).url;
         await greeted;
@@ -799,8 +803,10 @@ describe('the heartbeat', () => {
     });
 
     it('drops a half-open connection', async () => {
-        const { server, connection } = await connected({ pongTimeout: 200 }, { heartbeat: 0.01 });
+        vi.useFakeTimers();
+        const { server, connection } = await connected({ pongTimeout: 5_000 }, { heartbeat: 10 });
         connection.goSilent();
+        vi.advanceTimersByTime(10_000 + 5_000 + FAST.maxDelay);
         await server.nextConnection();
         expect(server.connectionCount).toBe(2);
     });
