@@ -1,4 +1,4 @@
-"""What a start costs, in CPU: of a project's processes beside a bare Django project, and of the template's commands:
+"""The CPU of a start: of a project's processes beside a bare Django project, and of the template's commands:
 `python benchmarks/start.py`.
 """
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def start_bare(project: Path, bare: Path) -> Path:
-    """What `django-admin startproject` makes, with Channels."""
+    """The project of `django-admin startproject`, with Channels."""
     bare.mkdir()
     uv(project, "run", "django-admin", "startproject", "bare", str(bare))
     (bare / "bare" / "with_channels.py").write_text(BARE.format(name="bare"))

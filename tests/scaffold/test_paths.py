@@ -157,6 +157,7 @@ apps/common/tests/test_fragments.py
 apps/common/tests/test_frames.py
 apps/common/tests/test_guards.py
 apps/common/tests/test_guide.py
+apps/common/tests/test_handover.py
 apps/common/tests/test_import_map.py
 apps/common/tests/test_inbox.py
 apps/common/tests/test_input.py

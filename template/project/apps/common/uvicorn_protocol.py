@@ -251,7 +251,7 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
 
     def _only_message(self, data: bytes) -> str | None:
         """The text of data that is one whole message and nothing else, as most are: RFC 6455, 5.2. The parser, which
-        costs five times as much, takes all other data, and judges what is wrong."""
+        costs five times as much, takes all other data, and refuses some."""
         is_usual = self._may_pass_by and self.takes_frames and not (self.frames or self.close_sent)
         if not is_usual or not _is_between_frames(self.conn.parser):
             return None

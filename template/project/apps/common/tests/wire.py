@@ -20,7 +20,7 @@ async def until(happens: Callable[[], object]) -> None:
 
 
 class Handover:
-    """A server that hands its events over, as ours does: `push` gives them to who takes them."""
+    """A server that hands its events over, as ours does, with `push`."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self._waiting = list(messages)
