@@ -236,12 +236,12 @@ async def test_pages_are_notified_when_the_history_is_lost_while_they_are_connec
 async def test_a_gap_is_recovered_once_for_all_members():
     async with open_page() as client, open_page() as other:
         await welcome(client)
-        subscribers = get_streams()._streams["room"].subscribers
-        [(loop, on_broadcast)] = subscribers.items()
-        subscribers[loop] = lambda broadcast: None  # the process receives nothing for a moment
+        [subscriber] = get_streams()._streams["room"].subscribers.values()
+        on_broadcast = subscriber.on_broadcast
+        subscriber.on_broadcast = lambda broadcast: None  # the process receives nothing for a moment
         await abroadcast("room", Tick(n=0))
         await abroadcast("room", Tick(n=1))
-        subscribers[loop] = on_broadcast
+        subscriber.on_broadcast = on_broadcast
         await abroadcast("room", Tick(n=2))
         assert await ticks(client, 3) == await ticks(other, 3) == [0, 1, 2]
 

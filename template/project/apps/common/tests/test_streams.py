@@ -112,6 +112,17 @@ async def test_publishers_in_other_threads_do_not_overtake_each_other(streams):
         thread.join()
 
 
+async def test_a_publisher_in_the_subscribers_loop_does_not_overtake_those_in_threads(streams):
+    queue: asyncio.Queue = asyncio.Queue()
+    await streams.subscribe("room", queue.put_nowait)
+    for n in range(20):
+        thread = threading.Thread(target=streams.append, args=("room", body(n)))
+        thread.start()
+        thread.join()
+        await streams.aappend("room", body(n))
+    assert await sequence_numbers(queue, 40) == list(range(1, 41))
+
+
 async def test_a_listener_that_left_receives_nothing_more(streams):
     left, stays = asyncio.Queue(), asyncio.Queue()
     await streams.subscribe("room", left.put_nowait)

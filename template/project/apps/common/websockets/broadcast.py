@@ -85,7 +85,7 @@ def _checked(group: str, message: Message, strict: bool) -> str:
         )
     if not isinstance(message, Message):
         raise TypeError(f"{message!r:.120} is no message: pass an instance of a class of messages.py, OrderPlaced(…).")
-    if not settings.REDIS_URL and not is_serving():
+    if not settings.REDIS_URL and not get_streams().is_followed(group) and not is_serving():
         if strict:
             raise StreamsUnavailable(UNSERVED)
         _warn_once()

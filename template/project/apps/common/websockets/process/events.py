@@ -54,11 +54,11 @@ class NumberedEvent(Event):
 
     kind = "broadcast_message"
     is_broadcast = True
+    position: Position
 
     def __init__(self, broadcast: Broadcast) -> None:
         self.position = Position(broadcast.epoch, broadcast.seq)
         self.text = f'{{"seq":{broadcast.seq},{broadcast.body[1:]}'
-        self.message = {"type": "websocket.send", "text": self.text}
         self._body = broadcast.body
 
     def __getattr__(self, name: str) -> Any:

@@ -19,7 +19,7 @@ from apps.common.websockets.event_loop import of_all_loops, of_running_loop
 from apps.common.websockets.process.events import Event, NumberedEvent, Resync
 from apps.common.websockets.process.metrics import count
 from apps.common.websockets.process.task_queue import TaskQueue
-from apps.common.websockets.protocol import UNKNOWN_POSITION, Position
+from apps.common.websockets.protocol import UNKNOWN_POSITION, Position, frame
 from apps.common.websockets.service import Service
 from apps.common.websockets.streams import get_streams
 from apps.common.websockets.streams.base import Broadcast, StreamsUnavailable
@@ -85,6 +85,7 @@ class Hub:
             return False
         del group.members[member]
         group.ready[member] = write
+        group.writes = []
         return True
 
     def make_unready(self, name: str, member: ReadyMember) -> Position:
@@ -92,11 +93,12 @@ class Hub:
         group = self._groups.get(name)
         if group is None:  # the event loop is about to end
             return UNKNOWN_POSITION
-        write = group.ready.pop(member)
+        if (write := group.ready[member]) in group.unwritten:
+            del group.unwritten[write]
+            group.write_to([write], group.frame)  # before anything else that it is sent
+        del group.ready[member]
+        group.writes = []
         group.members[member] = None
-        if member in group.unwritten:
-            del group.unwritten[member]
-            group.write_to([(member, write)], group.frame)  # before anything else that it is sent
         return group.position
 
     async def leave(self, name: str, member: Member) -> None:
@@ -154,13 +156,14 @@ class _Group:
         self.lock = asyncio.Lock()
         self.members: dict[Member, None] = {}  # that are given events
         self.ready: dict[ReadyMember, Write] = {}  # that are written to
+        self.writes: list[Write] = []  # theirs, once it is made: a loop over it touches no member's memory
         self.frame = b""  # that is being written, with a pause for other tasks
-        self.unwritten: dict[ReadyMember, Write] = {}  # to whom it is not written yet
+        self.unwritten: dict[Write, None] = {}  # by which it is not written yet
         self.position = UNKNOWN_POSITION
         self.is_open = False
         self.failure = ""  # why it could not be opened
         self._work: TaskQueue[Event | Broadcast | None] = TaskQueue(
-            self._take, MAX_WAITING, MAX_WAITING_BYTES, Context()
+            self._take, MAX_WAITING, MAX_WAITING_BYTES, Context(), self._take_now
         )
         self._pump = Service("The receiving of a group's events", self._receive)
         self._layer: Any = None
@@ -215,6 +218,21 @@ class _Group:
             logger.error("%s: more than %s broadcasts wait", self.name, MAX_WAITING)
             self._has_gap = True
 
+    def _take_now(self, item: Event | Broadcast | None) -> bool:
+        """Deliver the next broadcast to a group of few, at once; False for everything else."""
+        if not isinstance(item, Broadcast) or not self._is_next(item) or self._has_gap or not self.is_open:
+            return False
+        if len(self) > MEMBERS_AT_ONCE:
+            return False
+        event = NumberedEvent(item)
+        self.position = event.position
+        count("sent", len(self))
+        members = list(self.members)
+        if self.ready:
+            self.write_to(self._all_writes(), frame(event.text))
+        self._give(members, event)
+        return True
+
     async def _take(self, item: Event | Broadcast | None) -> None:
         await self._opened.wait()  # before that, the position is unknown
         if self._has_gap:
@@ -223,12 +241,15 @@ class _Group:
             await self._deliver_to_members(item)
         elif item is None or item.epoch != self.position.epoch or item.seq > self.position.seq + 1:
             await self._recover()
-        elif item.seq == self.position.seq + 1:
+        elif self._is_next(item):
             await self._advance(item)
+
+    def _is_next(self, broadcast: Broadcast) -> bool:
+        return broadcast.seq == self.position.seq + 1 and broadcast.epoch == self.position.epoch
 
     async def _advance(self, broadcast: Broadcast) -> None:
         event = NumberedEvent(broadcast)
-        self.position = Position(broadcast.epoch, broadcast.seq)
+        self.position = event.position
         await self._deliver_to_members(event)
 
     async def _deliver_to_members(self, event: Event) -> None:
@@ -239,39 +260,49 @@ class _Group:
         members = list(self.members)
         if self.ready:
             await self._write(event.frame)
-        for number, member in enumerate(members, 1):
+        for start in range(0, len(members), MEMBERS_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            self._give(members[start : start + MEMBERS_AT_ONCE], event)
+
+    def _give(self, members: list[Member], event: Event) -> None:
+        for member in members:
             try:
                 if member in self.members or member in self.ready:  # still
                     member.deliver(self.name, event)
             except Exception:
                 # One failing member must not affect the others.
                 logger.exception("A member of %s failed to take an event", self.name)
-            if number % MEMBERS_AT_ONCE == 0:
-                await asyncio.sleep(0)
 
     def _stop_writing(self) -> None:
         for member in list(self.ready):
             member.stop_being_ready()
 
-    async def _write(self, frame: bytes) -> None:
-        ready = list(self.ready.items())
-        self.write_to(ready[:MEMBERS_AT_ONCE], frame)
-        self.frame, self.unwritten = frame, dict(ready[MEMBERS_AT_ONCE:])
+    async def _write(self, data: bytes) -> None:
+        writes = self._all_writes()
+        self.frame, self.unwritten = data, dict.fromkeys(writes[MEMBERS_AT_ONCE:])
+        self.write_to(writes[:MEMBERS_AT_ONCE], data)
         while self.unwritten:
             await asyncio.sleep(0)
-            batch = list(islice(self.unwritten.items(), MEMBERS_AT_ONCE))
-            for member, _ in batch:
-                del self.unwritten[member]
-            self.write_to(batch, frame)
+            batch = list(islice(self.unwritten, MEMBERS_AT_ONCE))
+            for write in batch:
+                del self.unwritten[write]
+            self.write_to(batch, data)
         self.frame = b""
 
-    def write_to(self, ready: list[tuple[ReadyMember, Write]], frame: bytes) -> None:
-        for member, write in ready:
+    def _all_writes(self) -> list[Write]:
+        if not self.writes:
+            self.writes = list(self.ready.values())
+        return self.writes
+
+    def write_to(self, writes: list[Write], data: bytes) -> None:
+        for write in writes:
             try:
-                write(frame)
+                write(data)
             except Exception:
                 logger.exception("A member of %s could not be written to", self.name)
-                member.fail()
+                for member in [each for each, its in self.ready.items() if its is write]:
+                    member.fail()
 
     async def _recover(self) -> None:
         self._has_gap = False

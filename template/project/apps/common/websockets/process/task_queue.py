@@ -16,13 +16,22 @@ AT_ONCE = 64  # items, if none of them suspends, before other tasks run
 class TaskQueue(Generic[T]):
     """Calls `handle` with each item, in order, in this context. What it raises is logged, and the next one follows.
 
-    limit, limit_bytes: of the items that wait, and of their sizes.
+    limit, limit_bytes: of the items that wait, and of their sizes. handle_now: handles an item that needs no waiting,
+    in a callback, which costs less than a task; returns False for another one.
     """
 
-    __slots__ = ("_context", "_handle", "_items", "_limit", "_limit_bytes", "_task", "waiting_bytes")
+    __slots__ = ("_context", "_handle", "_handle_now", "_items", "_limit", "_limit_bytes", "_task", "waiting_bytes")
 
-    def __init__(self, handle: Callable[[T], Awaitable[None]], limit: int, limit_bytes: int, context: Context) -> None:
+    def __init__(
+        self,
+        handle: Callable[[T], Awaitable[None]],
+        limit: int,
+        limit_bytes: int,
+        context: Context,
+        handle_now: Callable[[T], bool] | None = None,
+    ) -> None:
         self._handle = handle
+        self._handle_now = handle_now
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._context = context
@@ -34,18 +43,21 @@ class TaskQueue(Generic[T]):
         """Add an item of a size in bytes; False if the queue is full."""
         if self._items is None:
             self._items = deque()
+            loop = asyncio.get_running_loop()
+            if self._handle_now is None:
+                self._task = loop.create_task(self._work(self._items), context=self._context)
+            else:
+                loop.call_soon(self._work_now, self._items, self._handle_now, context=self._context)
         elif len(self._items) >= self._limit or self.waiting_bytes + size > self._limit_bytes:
             return False
         self._items.append((item, size))
         self.waiting_bytes += size
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work(self._items), context=self._context)
         return True
 
     @property
     def is_idle(self) -> bool:
         """Whether no item waits or is being handled."""
-        return self._task is None
+        return self._items is None
 
     async def close(self, grace_seconds: float = 0) -> None:
         """Drop the waiting items, and cancel the one that is being handled, unless it ends within these seconds."""
@@ -56,6 +68,18 @@ class TaskQueue(Generic[T]):
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def _work_now(self, items: deque[tuple[T, int]], handle_now: Callable[[T], bool]) -> None:
+        try:
+            for _ in range(min(len(items), AT_ONCE)):
+                if not handle_now(items[0][0]):
+                    break
+                self.waiting_bytes -= items.popleft()[1]
+        finally:
+            if items:
+                self._task = asyncio.get_running_loop().create_task(self._work(items), context=self._context)
+            else:
+                self._items = None  # an empty deque has 600 bytes
 
     async def _work(self, items: deque[tuple[T, int]]) -> None:
         try:
@@ -69,5 +93,4 @@ class TaskQueue(Generic[T]):
                 if handled % AT_ONCE == 0:
                     await asyncio.sleep(0)
         finally:
-            self._task = None
-            self._items = items or None  # an empty deque has 600 bytes
+            self._task = self._items = None

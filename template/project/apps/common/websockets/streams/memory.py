@@ -28,7 +28,8 @@ class MemoryStreams:
         self._bytes = 0
         self._pruned_at = time.monotonic()
 
-    def append(self, group: str, body: str) -> Position:
+    def append(self, group: str, body: str, own_loop: asyncio.AbstractEventLoop | None = None) -> Position:
+        """own_loop: that of the caller, which is notified at once."""
         now = time.monotonic()
         with self._lock:
             stream = self._stream(group, now)
@@ -38,18 +39,24 @@ class MemoryStreams:
             self._kept.move_to_end(group)
             self._limit_bytes()
             # Within the lock, so that no publisher overtakes another.
-            for loop, on_broadcast in list(stream.subscribers.items()):
+            for loop, subscriber in list(stream.subscribers.items()):
+                subscriber.waiting.append(broadcast)
+                if loop is own_loop:
+                    continue
                 try:
                     # In an empty context: in the publisher's, ORM work would wait for the publisher's thread.
-                    loop.call_soon_threadsafe(on_broadcast, broadcast, context=Context())
+                    loop.call_soon_threadsafe(subscriber.take, context=Context())
                 except RuntimeError:
                     if not loop.is_closed():
                         raise
                     del stream.subscribers[loop]
-            return stream.position
+            own = stream.subscribers.get(own_loop) if own_loop else None
+        if own:
+            own.take()
+        return Position(broadcast.epoch, broadcast.seq)
 
     async def aappend(self, group: str, body: str) -> Position:
-        return self.append(group, body)
+        return self.append(group, body, asyncio.get_running_loop())
 
     def top(self, group: str) -> Position:
         with self._lock:
@@ -78,7 +85,7 @@ class MemoryStreams:
         self, group: str, on_broadcast: OnBroadcast, position: Callable[[], Position] | None = None
     ) -> None:
         with self._lock:
-            self._stream(group, time.monotonic()).subscribers[asyncio.get_running_loop()] = on_broadcast
+            self._stream(group, time.monotonic()).subscribers[asyncio.get_running_loop()] = _Subscriber(on_broadcast)
 
     async def unsubscribe(self, group: str) -> None:
         with self._lock:
@@ -142,6 +149,20 @@ class MemoryStreams:
         self._bytes += bytes
 
 
+class _Subscriber:
+    """The broadcasts that an event loop has not taken yet, in order, from whichever thread."""
+
+    __slots__ = ("on_broadcast", "waiting")
+
+    def __init__(self, on_broadcast: OnBroadcast) -> None:
+        self.on_broadcast = on_broadcast
+        self.waiting: deque[Broadcast] = deque()
+
+    def take(self) -> None:
+        while self.waiting:
+            self.on_broadcast(self.waiting.popleft())
+
+
 class _Stream:
     __slots__ = ("_broadcasts", "_bytes", "_count", "epoch", "seq", "subscribers", "used_at")
 
@@ -150,7 +171,7 @@ class _Stream:
         self.epoch = token_hex(4)
         self.seq = 0
         self.used_at = 0.0
-        self.subscribers: dict[asyncio.AbstractEventLoop, OnBroadcast] = {}
+        self.subscribers: dict[asyncio.AbstractEventLoop, _Subscriber] = {}
         self._broadcasts: deque[tuple[float, Broadcast]] = deque()  # with the time of each
         self._bytes = 0
 
