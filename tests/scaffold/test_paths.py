@@ -244,6 +244,7 @@ apps/common/websockets/streams/redis_call.py
 apps/common/websockets/streams/redis_failures.py
 apps/common/websockets/streams/redis_lag_check.py
 apps/common/websockets/streams/redis_listener.py
+apps/common/websockets/streams/redis_publisher.py
 apps/common/websockets/streams/redis_scripts.py
 apps/users/__init__.py
 apps/users/admin.py
@@ -348,7 +349,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
 MAX_FILES = 174  # the aim is 125
-MAX_LINES = 15_850  # the aim is 9,000
+MAX_LINES = 15_900  # the aim is 9,000
 
 
 def test_a_project_with_a_feature_is_small(template: Template, plain: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 import pytest_asyncio
+import redis
 
 from apps.common.websockets.protocol import Position
 from apps.common.websockets.streams import base as module
@@ -155,3 +156,29 @@ async def test_no_task_is_left_without_a_listener(streams):
     }
     await streams.unsubscribe("room")
     await until(lambda: asyncio.all_tasks() == before)
+
+
+async def test_broadcasts_of_the_same_moment_share_a_round_trip_and_keep_their_order(streams, valkey_server):
+    await streams.aappend("room", body(0))
+    client = redis.Redis.from_url(valkey_server.url)
+    before = client.info("stats")["total_reads_processed"]
+    tasks = [asyncio.create_task(streams.aappend("room", body(n))) for n in range(1, 101)]
+    tasks[50].cancel()  # before it has begun
+    positions = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [each.seq for each in positions if isinstance(each, Position)] == [*range(2, 101)]
+    assert client.info("stats")["total_reads_processed"] - before < 20
+
+
+async def test_a_publisher_that_is_cancelled_disturbs_no_other(streams):
+    await streams.aappend("room", body(0))
+    tasks = [asyncio.create_task(streams.aappend("room", body(n))) for n in range(1, 4)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (first.seq, type(second), third.seq) == (2, asyncio.CancelledError, 4)
+
+
+async def test_a_server_that_has_lost_its_scripts_is_sent_them_again(streams, valkey_server):
+    await streams.aappend("room", body(0))
+    redis.Redis.from_url(valkey_server.url).script_flush()
+    assert (await streams.aappend("room", body(1))).seq == 2

@@ -31,7 +31,8 @@ from apps.common.websockets.streams.redis_call import Call, Publish, Server
 from apps.common.websockets.streams.redis_failures import Failures
 from apps.common.websockets.streams.redis_lag_check import LagCheck
 from apps.common.websockets.streams.redis_listener import Listener, OnMessage
-from apps.common.websockets.streams.redis_scripts import SCRIPTS, Names
+from apps.common.websockets.streams.redis_publisher import Publisher
+from apps.common.websockets.streams.redis_scripts import APPEND, SCRIPTS, Names
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +247,11 @@ class _LoopConnections:
         self._pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=MAX_LOOP_CONNECTIONS, **options)
         self._replaced_at = time.monotonic()
         self.client = redis.asyncio.Redis.from_pool(self._pool)
-        self.scripts = {name: self.client.register_script(text) for name, text in SCRIPTS.items()}
+        self._publisher = Publisher(self._pool, APPEND)
+        self.scripts: dict[str, Callable[[list[str], list[Any]], Awaitable[Any]]] = {
+            **{name: self.client.register_script(text) for name, text in SCRIPTS.items()},
+            "append": self._publisher.run,
+        }
         self.listener = Listener(self.client)
         self.lag_check = LagCheck(self.client, names, self.replace, self.listener.renew, renew, end_marks)
 
@@ -269,6 +274,7 @@ class _LoopConnections:
         self._replaced_at = time.monotonic()
         with suppress(RedisError, OSError):
             await self._pool.disconnect(inuse_connections=False)  # calls in progress finish
+            await self._publisher.disconnect()
         if isinstance(error, DEMOTED) or "READONLY" in str(error):  # the latter from a script, in older servers
             self.listener.renew()
 
@@ -284,6 +290,7 @@ class _LoopConnections:
         self._stop_if_idle()
         if self.listener.is_idle:
             await self._pool.disconnect(inuse_connections=False)
+            await self._publisher.disconnect()
 
     def _stop_if_idle(self) -> None:
         if self.listener.is_idle:
@@ -292,6 +299,7 @@ class _LoopConnections:
     async def close(self) -> None:
         self.lag_check.stop()
         await self.listener.close()
+        await self._publisher.disconnect()
         await self.client.aclose()
 
 

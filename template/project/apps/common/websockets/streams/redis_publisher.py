@@ -1,0 +1,85 @@
+"""Broadcasts of one event loop to Redis or Valkey: they share a connection, and those of the same moment a round trip.
+
+A pool, and a round trip for each, would cost this process several times as much.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import Context
+from hashlib import sha1
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Connection
+from redis.exceptions import ResponseError
+
+MAX_BATCH = 200  # broadcasts
+
+
+class Publisher:
+    """Runs one script, in the order of the calls."""
+
+    def __init__(self, pool: BlockingConnectionPool, script: str) -> None:
+        self._pool = pool
+        self._script = script
+        self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        self._connection: Connection | None = None
+        self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []  # commands, and their answers
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, keys: list[str], arguments: list[Any]) -> Any:
+        """The script's answer. Raises RedisError, OSError: then it may have run all the same."""
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        self._waiting.append((("EVALSHA", self._sha, len(keys), *keys, *arguments), answer))
+        if self._task is None:
+            self._task = loop.create_task(self._work(), context=Context())
+        return await answer
+
+    async def disconnect(self) -> None:
+        """Have the next calls connect again; those in progress finish."""
+        connection, self._connection = self._connection, None
+        if connection and self._task is None:
+            await connection.disconnect()
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                try:
+                    await self._send([command for command, _ in batch], [answer for _, answer in batch])
+                except Exception as error:  # of any kind: each caller decides
+                    for _, answer in batch:
+                        _resolve(answer, error)
+        finally:
+            self._task = None
+
+    async def _send(self, commands: list[Sequence[Any]], answers: list[asyncio.Future[Any]]) -> None:
+        if is_new := self._connection is None:
+            self._connection = self._pool.make_connection()
+            commands.insert(0, ("SCRIPT LOAD", self._script))
+        connection = self._connection
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            if is_new:
+                await connection.read_response()
+            for answer in answers:
+                try:
+                    _resolve(answer, await connection.read_response())
+                except ResponseError as error:
+                    self._connection = None  # the server may be demoted, or have lost the script
+                    _resolve(answer, error)
+        except BaseException:
+            self._connection = None
+            raise
+        finally:
+            if self._connection is not connection:
+                await connection.disconnect()
+
+
+def _resolve(answer: asyncio.Future[Any], result: Any) -> None:
+    if answer.done():
+        return  # its caller was cancelled
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
