@@ -240,11 +240,11 @@ apps/common/websockets/streams/__init__.py
 apps/common/websockets/streams/base.py
 apps/common/websockets/streams/memory.py
 apps/common/websockets/streams/redis.py
+apps/common/websockets/streams/redis_batches.py
 apps/common/websockets/streams/redis_call.py
 apps/common/websockets/streams/redis_failures.py
 apps/common/websockets/streams/redis_lag_check.py
 apps/common/websockets/streams/redis_listener.py
-apps/common/websockets/streams/redis_publisher.py
 apps/common/websockets/streams/redis_scripts.py
 apps/users/__init__.py
 apps/users/admin.py

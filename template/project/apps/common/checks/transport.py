@@ -44,7 +44,10 @@ def _found() -> Iterator[CheckMessage]:
     if (application := root_application()) is None:
         return
     middleware = {_name(layer): _wrapped_by(layer) for layer in _layers(application)}
-    reasons = [*_server(), *(f"{name} wraps `{each}`" for name, wrapped in middleware.items() for each in wrapped or ())]
+    reasons = [
+        *_server(),
+        *(f"{name} wraps `{each}`" for name, wrapped in middleware.items() for each in wrapped or ()),
+    ]
     unknown = " or ".join(name for name, wrapped in middleware.items() if wrapped is None)
     if reasons:
         yield Info(ASGI.format("; ".join(reasons)), hint=ASGI_HINT, id="common.I001")

@@ -679,7 +679,9 @@ def test_deploy_finds_nothing_where_all_is_set(settings):
     settings.DEBUG, settings.ALLOWED_HOSTS = False, ["example.com"]
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
     found = ids(run_checks(include_deployment_checks=True))
-    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == ["common.I002"]
+    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == [
+        "common.I002"
+    ]
 
 
 # common.I001 and common.I002

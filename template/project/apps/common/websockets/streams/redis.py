@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from secrets import token_hex
 from typing import Any
 
@@ -27,12 +28,12 @@ from apps.common.websockets.event_loop import of_running_loop
 from apps.common.websockets.protocol import Position
 from apps.common.websockets.streams import base
 from apps.common.websockets.streams.base import Broadcast, Command, OnBroadcast, StreamsUnavailable
+from apps.common.websockets.streams.redis_batches import Batches
 from apps.common.websockets.streams.redis_call import Call, Publish, Server
 from apps.common.websockets.streams.redis_failures import Failures
 from apps.common.websockets.streams.redis_lag_check import LagCheck
 from apps.common.websockets.streams.redis_listener import Listener, OnMessage
-from apps.common.websockets.streams.redis_publisher import Publisher
-from apps.common.websockets.streams.redis_scripts import APPEND, SCRIPTS, Names
+from apps.common.websockets.streams.redis_scripts import SCRIPTS, Names
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ CONNECTION_SECONDS = 5.0  # after which idle connections are replaced: their ser
 DRAIN_SECONDS = 60 * 60  # for which a process that could not be reached finds out that it was to drain
 COMMANDS = "all commands"  # in Failures; no group has this name
 DEMOTED = (ClusterDownError, MovedError, ReadOnlyError)  # errors of a server that is the primary no more
+# The scripts of an event loop that share a connection: a replay may be large, and delays no broadcast.
+FREQUENT = [["append"], ["since", "top"]]
 OPTIONS: dict[str, Any] = {
     "decode_responses": True,
     "socket_connect_timeout": TIMEOUT,
@@ -247,11 +250,12 @@ class _LoopConnections:
         self._pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=MAX_LOOP_CONNECTIONS, **options)
         self._replaced_at = time.monotonic()
         self.client = redis.asyncio.Redis.from_pool(self._pool)
-        self._publisher = Publisher(self._pool, APPEND)
         self.scripts: dict[str, Callable[[list[str], list[Any]], Awaitable[Any]]] = {
-            **{name: self.client.register_script(text) for name, text in SCRIPTS.items()},
-            "append": self._publisher.run,
+            name: self.client.register_script(text) for name, text in SCRIPTS.items()
         }
+        self._batches = [Batches(self._pool, {name: SCRIPTS[name] for name in names}) for names in FREQUENT]
+        for batches, frequent in zip(self._batches, FREQUENT, strict=True):
+            self.scripts.update((name, partial(batches.run, name)) for name in frequent)
         self.listener = Listener(self.client)
         self.lag_check = LagCheck(self.client, names, self.replace, self.listener.renew, renew, end_marks)
 
@@ -274,7 +278,7 @@ class _LoopConnections:
         self._replaced_at = time.monotonic()
         with suppress(RedisError, OSError):
             await self._pool.disconnect(inuse_connections=False)  # calls in progress finish
-            await self._publisher.disconnect()
+            await self._disconnect_batches()
         if isinstance(error, DEMOTED) or "READONLY" in str(error):  # the latter from a script, in older servers
             self.listener.renew()
 
@@ -290,7 +294,11 @@ class _LoopConnections:
         self._stop_if_idle()
         if self.listener.is_idle:
             await self._pool.disconnect(inuse_connections=False)
-            await self._publisher.disconnect()
+            await self._disconnect_batches()
+
+    async def _disconnect_batches(self) -> None:
+        for batches in self._batches:
+            await batches.disconnect()
 
     def _stop_if_idle(self) -> None:
         if self.listener.is_idle:
@@ -299,7 +307,7 @@ class _LoopConnections:
     async def close(self) -> None:
         self.lag_check.stop()
         await self.listener.close()
-        await self._publisher.disconnect()
+        await self._disconnect_batches()
         await self.client.aclose()
 
 

@@ -1,10 +1,11 @@
-"""Broadcasts of one event loop to Redis or Valkey: they share a connection, and those of the same moment a round trip.
+"""Frequent calls of one event loop to Redis or Valkey: they share a connection, and those of the same moment a round trip.
 
-A pool, and a round trip for each, would cost this process several times as much.
+A pool, and a round trip for each, would cost this process several times as much; and where thousands of clients
+reconnect at once, they would wait for the connections of the pool.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Context
 from hashlib import sha1
 from typing import Any
@@ -12,25 +13,25 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Connection
 from redis.exceptions import ResponseError
 
-MAX_BATCH = 200  # broadcasts
+MAX_BATCH = 100  # calls: each may be about broadcasts of 1 MiB
 
 
-class Publisher:
-    """Runs one script, in the order of the calls."""
+class Batches:
+    """Runs some scripts, in the order of the calls. scripts: their texts, by name."""
 
-    def __init__(self, pool: BlockingConnectionPool, script: str) -> None:
+    def __init__(self, pool: BlockingConnectionPool, scripts: Mapping[str, str]) -> None:
         self._pool = pool
-        self._script = script
-        self._sha = sha1(script.encode(), usedforsecurity=False).hexdigest()
+        self._scripts = scripts
+        self._hashes = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in scripts.items()}
         self._connection: Connection | None = None
         self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []  # commands, and their answers
         self._task: asyncio.Task[None] | None = None
 
-    async def run(self, keys: list[str], arguments: list[Any]) -> Any:
+    async def run(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
         """The script's answer. Raises RedisError, OSError: then it may have run all the same."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._waiting.append((("EVALSHA", self._sha, len(keys), *keys, *arguments), answer))
+        self._waiting.append((("EVALSHA", self._hashes[name], len(keys), *keys, *arguments), answer))
         if self._task is None:
             self._task = loop.create_task(self._work(), context=Context())
         return await answer
@@ -54,13 +55,14 @@ class Publisher:
             self._task = None
 
     async def _send(self, commands: list[Sequence[Any]], answers: list[asyncio.Future[Any]]) -> None:
-        if is_new := self._connection is None:
+        loading: list[Sequence[Any]] = []
+        if self._connection is None:
             self._connection = self._pool.make_connection()
-            commands.insert(0, ("SCRIPT LOAD", self._script))
+            loading = [("SCRIPT LOAD", text) for text in self._scripts.values()]
         connection = self._connection
         try:
-            await connection.send_packed_command(connection.pack_commands(commands))
-            if is_new:
+            await connection.send_packed_command(connection.pack_commands([*loading, *commands]))
+            for _ in loading:
                 await connection.read_response()
             for answer in answers:
                 try:
