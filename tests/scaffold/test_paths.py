@@ -218,6 +218,7 @@ apps/common/websockets/connection/inbox.py
 apps/common/websockets/connection/interfaces.py
 apps/common/websockets/connection/outbox.py
 apps/common/websockets/connection/rate_limit.py
+apps/common/websockets/connection/stepping.py
 apps/common/websockets/connection/subscriptions.py
 apps/common/websockets/event_loop.py
 apps/common/websockets/fields.py

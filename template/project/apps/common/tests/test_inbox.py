@@ -1,8 +1,11 @@
 """Twice: for a server that is asked for its events, and for one that hands them over."""
 
 import asyncio
+import gc
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from sys import getsizeof
+from weakref import WeakSet
 
 import pytest
 
@@ -170,6 +173,113 @@ async def test_what_asks_for_the_task_works_from_a_handler_s_first_step_on(begin
     assert (raised, running.cancelling()) == ([error, error], 0)
     one.wire.push(DISCONNECT)
     await finish(running)
+
+
+async def test_handlers_may_wait_for_the_same_future_as_others():
+    shared = asyncio.get_running_loop().create_future()
+    results = []
+
+    async def handle(item):
+        results.append(await shared)
+
+    ones = [handover(handle) for _ in range(2)]
+    running = [one.start() for one in ones]
+    for one in ones:
+        await idle(one)
+    for one in ones:
+        one.wire.push(text("a"))
+    other = asyncio.create_task(handle("b"))
+    await until(lambda: not any(one.inbox._begun for one in ones))
+    shared.set_result("done")
+    await finish(other)
+    await until(lambda: len(results) == 3)
+    assert results == ["done"] * 3
+    for one in ones:
+        one.wire.push(DISCONNECT)
+    await asyncio.gather(*running)
+
+
+@pytest.mark.parametrize("by", ["a timeout", "the task's cancellation", "the client"])
+async def test_a_cancellation_right_after_a_handler_s_first_step_reaches_what_it_awaits(by):
+    tasks = []
+
+    async def handle(item):
+        tasks.append(asyncio.create_task(asyncio.Event().wait()))
+        if by == "a timeout":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await asyncio.gather(*tasks, asyncio.sleep(5))
+        else:
+            await tasks[0]
+
+    one = handover(handle)
+    running = one.start()
+    await idle(one)
+    one.wire.push(text("a"))
+    if by == "the task's cancellation":
+        running.cancel()
+    one.wire.push(DISCONNECT)
+    await asyncio.wait([running], timeout=5)
+    assert tasks[0].cancelled()
+    assert running.cancelled() == (by == "the task's cancellation")
+
+
+async def test_a_handler_may_take_back_its_own_cancellation():
+    handled = []
+
+    async def handle(item):
+        asyncio.current_task().cancel()
+        asyncio.current_task().uncancel()
+        handled.append(item)
+
+    one = handover(handle)
+    running = one.start()
+    for item in ["a", "b"]:
+        await idle(one)
+        one.wire.push(text(item))
+    await until(lambda: len(handled) == 2)
+    await idle(one)
+    one.wire.push(DISCONNECT)
+    assert await finish(running) == DISCONNECT
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_timeout_in_a_handler_leaves_no_garbage(is_first):
+    class Value:
+        """Of a handler."""
+
+    async def handle(item):
+        value = Value()
+        values.add(value)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if is_first else 0.01):
+                await asyncio.Event().wait()
+
+    values = WeakSet()
+    gc.collect()
+    gc.disable()
+    try:
+        one = handover(handle)
+        running = one.start()
+        await idle(one)
+        one.wire.push(text("a"))
+        assert len(values) == 1
+        await idle(one)
+        assert len(values) == 0
+        one.wire.push(DISCONNECT)
+        await finish(running)
+    finally:
+        gc.enable()
+
+
+async def test_a_server_that_cancels_its_receive_ends_it():
+    class Cancelled:
+        async def receive(self):
+            raise asyncio.CancelledError
+
+    running = InboxHarness(Cancelled()).start()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
 
 
 async def test_the_disconnect_may_come_of_what_the_handler_sends():

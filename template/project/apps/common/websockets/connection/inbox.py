@@ -2,13 +2,12 @@
 
 import asyncio
 import sys
-import types
-from asyncio.tasks import _enter_task, _leave_task  # Python's documentation, "Extending asyncio"
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
 from apps.common.websockets.connection.frames import Events, events_of
+from apps.common.websockets.connection.stepping import begin_as, go_on
 from apps.common.websockets.process.registry import get_registry
 
 OVERHEAD_BYTES = 64  # of a waiting message in memory, beside its text
@@ -129,23 +128,27 @@ class Inbox:
     async def _idle(self) -> None:
         """Wait for a message; if its handling has begun meanwhile and suspended, go on with it."""
         self._wake = wake = asyncio.get_running_loop().create_future()
-        error = None
+        cancelled = None
         try:
             await wake
-        except asyncio.CancelledError as cancelled:
-            if self._begun is None:
-                raise
-            error = cancelled
+        except asyncio.CancelledError as error:
+            if self._cancels():  # else the handler has taken it back, in its first step
+                if self._begun is None:
+                    raise
+                cancelled = error.args[:1]
         if self._begun:
             (handler, awaited), self._begun = self._begun, None
-            await _resume(handler, awaited, error)
+            await go_on(handler, awaited, cancelled)
 
     async def _read(self) -> None:
         try:
             while not self._is_over:
                 self._take(await self._receive())
-        except Exception as error:
-            self._finish(error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a cancellation too: nothing more is received
+            if not self._is_over:
+                self._finish(error)
 
     def _on_event(self, event: Any) -> None:
         if event["type"] == "websocket.receive":
@@ -176,7 +179,7 @@ class Inbox:
         self._is_handling = True
         handler = self._handle(text)
         try:
-            self._begun = handler, _step(handler, self._task)
+            self._begun = handler, begin_as(self._task, handler)
         except StopIteration:  # it is done
             self._is_handling = False
             if not (self._items or self._is_over or wake.done()):
@@ -213,36 +216,3 @@ class Inbox:
 
 def _size(text: str) -> int:
     return sys.getsizeof(text) + OVERHEAD_BYTES
-
-
-def _step(handler: Coroutine[Any, Any, None], task: Any) -> Any:
-    """Run it as this idle task, until it suspends: returns what it waits for. Raises StopIteration when it is done.
-
-    A handler may ask for the current task: asyncio.timeout() and TaskGroup do.
-    """
-    loop = task.get_loop()
-    current = asyncio.current_task(loop)
-    if current:
-        _leave_task(loop, current)
-    _enter_task(loop, task)
-    try:
-        return handler.send(None)
-    finally:
-        _leave_task(loop, task)
-        if current:
-            _enter_task(loop, current)
-
-
-@types.coroutine
-def _resume(handler: Coroutine[Any, Any, None], awaited: Any, error: BaseException | None) -> Any:
-    """Go on with one that has suspended and waits for `awaited`. error: what is raised in it first."""
-    try:
-        while True:
-            if error is None:
-                try:
-                    yield awaited
-                except BaseException as raised:
-                    error = raised
-            awaited, error = handler.send(None) if error is None else handler.throw(error), None
-    except StopIteration:
-        return

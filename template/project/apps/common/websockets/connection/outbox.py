@@ -12,6 +12,7 @@ from typing import Any
 
 from apps.common.websockets import protocol
 from apps.common.websockets.connection.frames import Frames, Send, frames_of, transport_of
+from apps.common.websockets.connection.stepping import begin, go_on
 from apps.common.websockets.process.events import Event
 from apps.common.websockets.process.registry import get_registry
 
@@ -130,7 +131,7 @@ class Outbox:
             self._start_task(sending)
             return
         try:
-            pending = sending.send(None) if self._context is None else self._step(sending, self._context)
+            pending = begin(sending) if self._context is None else self._step(sending, self._context)
         except StopIteration:
             return
         except OSError:
@@ -139,17 +140,17 @@ class Outbox:
         except Exception:
             self.fail()
             raise
-        self._start_task(_resume(sending, pending))
+        self._start_task(go_on(sending, pending))
 
     def _step(self, sending: Coroutine[Any, Any, None], context: Context) -> Any:
         if asyncio.current_task() is self._owner:
-            return sending.send(None)
+            return begin(sending)
         try:
-            return context.run(sending.send, None)
+            return context.run(begin, sending)
         except RuntimeError:
             if inspect.getcoroutinestate(sending) != inspect.CORO_CREATED:
                 raise
-            return sending.send(None)  # another task of the connection, which is in its context already
+            return begin(sending)  # another task of the connection, which is in its context already
 
     def _start_task(self, sending: Awaitable[None]) -> None:
         self._task = asyncio.get_running_loop().create_task(self._drain(sending), context=self._context)
@@ -187,10 +188,3 @@ class Outbox:
 
 def _size(message: dict[str, Any]) -> int:
     return sys.getsizeof(message.get("text") or message.get("bytes") or "") + OVERHEAD_BYTES
-
-
-@types.coroutine
-def _resume(coroutine: Coroutine[Any, Any, None], pending: Any) -> Any:  # awaitable, which older type checkers miss
-    # Continues a coroutine that was stepped once and waits for `pending`.
-    yield pending
-    yield from coroutine.__await__()

@@ -1,4 +1,4 @@
-"""Frequent calls of one event loop to Redis or Valkey: they share a connection, and those of the same moment a round trip.
+"""Calls of one event loop to Redis or Valkey that share a connection; those of the same moment are one round trip.
 
 A pool, and a round trip for each, would cost this process several times as much; and where thousands of clients
 reconnect at once, they would wait for the connections of the pool.
