@@ -30,6 +30,11 @@ def test_a_process_whose_broadcast_no_client_can_receive_says_so():
     assert finished.stdout.startswith("strict: A broadcast reaches no client")
 
 
+def test_without_a_redis_url_nothing_imports_redis():
+    finished = run("-c", "import sys, config.asgi; print('redis' in sys.modules)")
+    assert finished.stdout == "False\n", finished.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "fix"),
     [

@@ -7,13 +7,13 @@ by its number and read from the stream once for all members; if it is gone, ever
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextvars import Context
 from itertools import islice
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
-from redis.exceptions import RedisError
 
 from apps.common.websockets.event_loop import of_all_loops, of_running_loop
 from apps.common.websockets.process.events import Event, NumberedEvent, Resync
@@ -130,7 +130,7 @@ class Hub:
             async with asyncio.timeout(JOIN_SECONDS):
                 # Serves all members, and so inherits nothing from the one that came first.
                 await asyncio.get_running_loop().create_task(group.open(), context=Context())
-        except (RedisError, OSError, TimeoutError, StreamsUnavailable) as error:
+        except _unavailable() as error:
             group.failure = str(error) or type(error).__name__
             raise StreamsUnavailable(group.failure) from error
         finally:
@@ -197,7 +197,7 @@ class _Group:
     async def _leave_channel_layer(self) -> None:
         try:
             await self._layer.group_discard(self.name, self._channel)
-        except (RedisError, OSError):
+        except _unavailable():
             logger.debug("The channel layer is unavailable", exc_info=True)
 
     async def _receive(self) -> None:
@@ -322,6 +322,13 @@ class _Group:
             count("gaps_recovered")
         for broadcast in missed or ():
             await self._advance(broadcast)
+
+
+def _unavailable() -> tuple[type[Exception], ...]:
+    """The errors of a stream store, and of a channel layer, which may be in Redis. Without one, nothing imports redis,
+    which takes longer than this project's own modules."""
+    redis = sys.modules.get("redis.exceptions")
+    return (OSError, StreamsUnavailable, *((redis.RedisError,) if redis else ()))
 
 
 def get_hub() -> Hub:
