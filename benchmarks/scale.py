@@ -115,7 +115,7 @@ class Clients:
 
     async def _reconnect(self, page: Page, within: float) -> None:
         """As the base service does, at a random moment."""
-        await asyncio.sleep(max(MIN_DELAY, random.random() * within))
+        await asyncio.sleep(MIN_DELAY + random.random() * max(0, within - MIN_DELAY))
         left_at = time.monotonic()
         page.transport.write(CLOSE)
         page.transport.close()

@@ -834,14 +834,19 @@ describe('a server that drains', () => {
         ]);
     });
 
-    it('is left at a random moment of that time', async () => {
-        vi.spyOn(Math, 'random').mockReturnValue(0.5);
+    // Those for whom it would be too early are spread as well.
+    it.each([
+        [0, 2_000],
+        [0.1, 2_800],
+        [0.5, 6_000],
+    ])('is left at a random moment of that time: %s', async (random, milliseconds) => {
+        vi.spyOn(Math, 'random').mockReturnValue(random);
         vi.useFakeTimers();
-        const { service, connection } = await connected();
+        const { service, connection } = await connected({ minDelay: 2_000, maxDelay: 4_000 });
         connection.send({ type: 'draining', data: { within: 10 } });
         connection.send({ type: 'last' });
         await nextEvent(service, 'last');
-        vi.advanceTimersByTime(4_999);
+        vi.advanceTimersByTime(milliseconds - 1);
         expect(service.status).toBe('connected');
         vi.advanceTimersByTime(1);
         expect(service.status).toBe('connecting');

@@ -307,7 +307,8 @@ export class BaseWebSocketService extends Events {
             if (this.#requests.pending.size) this.#timer = setTimeout(leave, 100);
             else this.#attempt();
         };
-        const delay = Math.max(this.#options.minDelay, Math.random() * within * 1_000);
+        const { minDelay } = this.#options;
+        const delay = minDelay + Math.random() * Math.max(0, within * 1_000 - minDelay);
         clearTimeout(this.#timer);
         this.#timer = setTimeout(leave, delay);
     }
