@@ -60,6 +60,7 @@ apps/common/management/app_template/apps.py-tpl
 apps/common/management/app_template/migrations/__init__.py-tpl
 apps/common/management/app_template/models.py-tpl
 apps/common/management/commands/__init__.py
+apps/common/management/commands/check.py
 apps/common/management/commands/contract.py
 apps/common/management/commands/drain.py
 apps/common/management/commands/live_reload.py
@@ -350,7 +351,7 @@ def test_a_feature_changes_nothing_else(template: Template, plain: Path, tmp_pat
 
 
 # Of a project with one feature, but for what the first run adds: little enough to be read by its owner.
-MAX_FILES = 176  # the aim is 125
+MAX_FILES = 177  # the aim is 125
 MAX_LINES = 16_180  # the aim is 9,000
 
 

@@ -28,8 +28,6 @@ common.W005  an ASGI application that does not show its routes
 common.W006  no login page, for a live page that asks to sign in
 common.W007  a prefix in Redis that other sites have, too
 common.W008  a live model whose manager is no LiveQuerySet
-common.I001  connections that use ASGI, and why
-common.I002  connections that are straight to the transports
 
 Routes and messages are read by check, runserver and test alone: other commands do not import them.
 
@@ -38,6 +36,6 @@ empty ALLOWED_HOSTS are found by Django's own security.W018 and security.W020. S
 turns a check off.
 """
 
-from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files, transport
+from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files
 
-__all__ = ["base_templates", "deploy", "endpoints", "imports", "installation", "static_files", "transport"]
+__all__ = ["base_templates", "deploy", "endpoints", "imports", "installation", "static_files"]

@@ -1,10 +1,9 @@
-"""Whether connections are straight to the clients' transports, or through ASGI: websockets/connection/frames.py.
+"""Whether connections bypass ASGI: websockets/connection/frames.py.
 
-A check runs no server. It looks at the protocol of ours, and calls each middleware with a handshake, without an event
-loop: a middleware that waits for something, such as a database, stays unknown.
+`manage.py check` prints it. It runs no server: it looks at the protocol of ours, and calls each middleware with a
+handshake, without an event loop; a middleware that waits for something, such as a database, stays unknown.
 """
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -16,45 +15,26 @@ from channels.auth import AuthMiddleware
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import OriginValidator
 from channels.sessions import SessionMiddleware
-from django.core.checks import CheckMessage, Info, Tags, register
 from django.utils.module_loading import import_string
 
 from apps.common.checks.application import INNER, middleware_chain, root_application
-from apps.common.checks.scripts import AppConfigs
 
-ASGI = "Connections use ASGI, which takes up to twice the CPU: {}."
-ASGI_HINT = "'Running in production' in docs/websockets.md has the fixes; or SILENCED_SYSTEM_CHECKS = ['common.I001']."
-DIRECT = "Connections of apps.common.server are straight to the transports ({}); those of other servers use ASGI."
-DIRECT_HINT = "websockets_asgi_connections in /metrics/ counts the connections that use ASGI."
+ASGI = "Connections use ASGI, which takes up to twice the CPU: {}. See 'Running in production' in docs/websockets.md."
+DIRECT = "Connections of apps.common.server bypass ASGI (uvicorn {}, websockets {}); those of other servers use it."
 HANDSHAKE = {"type": "websocket", "path": "/", "root_path": "", "query_string": b"", "headers": [], "subprotocols": []}
 
 
-@register(Tags.urls)
-def check_asgi(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    """For `manage.py check` alone: runserver would repeat it at every reload."""
-    return [each for each in _found() if each.id == "common.I001"] if sys.argv[1:2] == ["check"] else []
-
-
-@register(Tags.urls, deploy=True)
-def check_direct(app_configs: AppConfigs = None, **kwargs: Any) -> list[CheckMessage]:
-    return [each for each in _found() if each.id == "common.I002"]
-
-
-def _found() -> Iterator[CheckMessage]:
+def transport() -> str:
+    """The way that connections take, and the reason; empty without an ASGI application."""
     if (application := root_application()) is None:
-        return
+        return ""
     middleware = {_name(layer): _wrapped_by(layer) for layer in _layers(application)}
-    reasons = [
-        *_server(),
-        *(f"{name} wraps `{each}`" for name, wrapped in middleware.items() for each in wrapped or ()),
-    ]
+    wrapping = [f"{name} wraps `{each}`" for name, wrapped in middleware.items() for each in wrapped or ()]
+    if reasons := [*_server(), *wrapping]:
+        return ASGI.format("; ".join(reasons))
     unknown = " or ".join(name for name, wrapped in middleware.items() if wrapped is None)
-    if reasons:
-        yield Info(ASGI.format("; ".join(reasons)), hint=ASGI_HINT, id="common.I001")
-    else:
-        text = DIRECT.format(f"uvicorn {version('uvicorn')}, websockets {version('websockets')}")
-        text += f" Unknown is whether `send` or `receive` is wrapped by {unknown}." if unknown else ""
-        yield Info(text, hint=DIRECT_HINT, id="common.I002")
+    text = DIRECT.format(version("uvicorn"), version("websockets"))
+    return text + (f" Unknown is whether `send` or `receive` is wrapped by {unknown}." if unknown else "")
 
 
 def _server() -> Iterator[str]:

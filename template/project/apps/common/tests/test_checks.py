@@ -16,13 +16,15 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.asgi import get_asgi_application
 from django.core.checks import run_checks
 from django.core.handlers.asgi import ASGIHandler
+from django.core.management import call_command
 from django.http import HttpResponse
 from django.test.utils import override_script_prefix
 from django.urls import path, re_path, reverse_lazy
 
 from apps.common import features
 from apps.common.checks import application as served
-from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files, transport
+from apps.common.checks import base_templates, deploy, endpoints, imports, installation, static_files
+from apps.common.checks.transport import transport
 from apps.common.contract import service_checks
 from apps.common.server import UVICORN_OPTIONS
 from apps.common.uvicorn_protocol import BoundedProtocol
@@ -679,14 +681,10 @@ def test_deploy_finds_nothing_where_all_is_set(settings):
     settings.DEBUG, settings.ALLOWED_HOSTS = False, ["example.com"]
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
     found = ids(run_checks(include_deployment_checks=True))
-    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == [
-        "common.I002"
-    ]
+    assert [id for id in found if id.startswith("common.") or id in ("security.W018", "security.W020")] == []
 
 
-# common.I001 and common.I002
-
-ASGI = "Connections use ASGI, which takes up to twice the CPU"
+# The line about the transport
 
 
 class Middleware:
@@ -724,15 +722,12 @@ class Refusing(Middleware):
         raise ValueError(scope["path"])
 
 
-@pytest.fixture
-def transport_checks(monkeypatch):
-    """The messages of `manage.py check --deploy` about the transport."""
+DIRECT = f"Connections of apps.common.server bypass ASGI (uvicorn {version('uvicorn')}, "
 
-    def found():
-        monkeypatch.setattr(sys, "argv", ["manage.py", "check", "--deploy"])
-        return [(each.id, each.msg) for check in (transport.check_asgi, transport.check_direct) for each in check()]
 
-    return found
+def by_asgi(reasons: str) -> bool:
+    """Whether the line names these reasons alone."""
+    return transport().startswith(f"Connections use ASGI, which takes up to twice the CPU: {reasons}. See ")
 
 
 @pytest.mark.parametrize(
@@ -744,11 +739,10 @@ def transport_checks(monkeypatch):
         lambda router: Middleware(SimpleNamespace(app=router)),  # the second one cannot be called
     ],
 )
-def test_connections_are_direct_where_all_is_passed_on(asgi, transport_checks, around):
+def test_connections_are_direct_where_all_is_passed_on(asgi, around):
     asgi(around(URLRouter(ROUTES)))
-    [(id, text)] = transport_checks()
-    assert id == "common.I002"
-    assert f"(uvicorn {version('uvicorn')}, websockets {version('websockets')})" in text
+    text = transport()
+    assert text.startswith(DIRECT)
     assert ("Unknown" in text) == ("SimpleNamespace" in text)
 
 
@@ -760,24 +754,24 @@ def test_connections_are_direct_where_all_is_passed_on(asgi, transport_checks, a
         (lambda router: URLRouter([path("shop/", Wrapping(ShopConsumer.as_asgi()))]), f"{__name__}.Wrapping"),
     ],
 )
-def test_a_middleware_that_wraps_send_is_named(asgi, transport_checks, around, name):
+def test_a_middleware_that_wraps_send_is_named(asgi, around, name):
     asgi(around(URLRouter(ROUTES)))
-    assert transport_checks() == [("common.I001", f"{ASGI}: {name} wraps `send`.")]
+    assert by_asgi(f"{name} wraps `send`")
 
 
-def test_each_that_wraps_something_is_named(asgi, transport_checks):
+def test_each_that_wraps_something_is_named(asgi):
     asgi(Wrapping(Listening(URLRouter(ROUTES))))
     reasons = f"{__name__}.Wrapping wraps `send`; {__name__}.Listening wraps `receive`"
-    assert transport_checks() == [("common.I001", f"{ASGI}: {reasons}.")]
+    assert by_asgi(reasons)
 
 
 @pytest.mark.parametrize("middleware", [Waiting, Refusing])
-def test_a_middleware_that_needs_more_than_a_handshake_is_unknown(asgi, transport_checks, middleware):
+def test_a_middleware_that_needs_more_than_a_handshake_is_unknown(asgi, middleware):
     router = URLRouter(ROUTES)
     layer = middleware(router)
     asgi(layer)
-    [(id, text)] = transport_checks()
-    assert id == "common.I002"
+    text = transport()
+    assert text.startswith(DIRECT)
     assert f"Unknown is whether `send` or `receive` is wrapped by {__name__}.{middleware.__name__}." in text
     assert layer.inner is router
 
@@ -795,31 +789,30 @@ def test_a_middleware_that_needs_more_than_a_handshake_is_unknown(asgi, transpor
         ("ws", "auto", "the protocol of apps.common.server is auto"),
     ],
 )
-def test_an_option_of_the_server_that_prevents_it_is_named(monkeypatch, transport_checks, option, value, reason):
+def test_an_option_of_the_server_that_prevents_it_is_named(monkeypatch, option, value, reason):
     monkeypatch.setitem(UVICORN_OPTIONS, option, value)
-    assert transport_checks() == [("common.I001", f"{ASGI}: {reason}.")]
+    assert by_asgi(reason)
 
 
-def test_a_uvicorn_that_would_not_call_the_protocol_is_named(monkeypatch, transport_checks):
+def test_a_uvicorn_that_would_not_call_the_protocol_is_named(monkeypatch):
     monkeypatch.delattr(BoundedProtocol.__base__, "start_keepalive")
     reason = f"the protocol of uvicorn {version('uvicorn')} has no start_keepalive"
-    assert transport_checks() == [("common.I001", f"{ASGI}: {reason}.")]
+    assert by_asgi(reason)
 
 
-def test_a_uvicorn_without_the_protocol_is_named(monkeypatch, transport_checks):
+def test_a_uvicorn_without_the_protocol_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "apps.common.uvicorn_protocol", None)
-    [(id, text)] = transport_checks()
-    assert id == "common.I001"
-    assert "apps.common.server cannot import its protocol" in text
+    assert "use ASGI, which takes up to twice the CPU: apps.common.server cannot import its protocol" in transport()
 
 
-@pytest.mark.parametrize("command", ["check", "runserver", "test"])
-def test_the_check_command_alone_names_the_reason(asgi, monkeypatch, command):
-    asgi(Wrapping(URLRouter(ROUTES)))
-    monkeypatch.setattr(sys, "argv", ["manage.py", command])
-    assert ids(transport.check_asgi()) == (["common.I001"] if command == "check" else [])
+@pytest.mark.parametrize(
+    ("arguments", "is_printed"), [([], True), (["--deploy"], True), (["users"], False), (["--tag", "urls"], False)]
+)
+def test_a_whole_check_prints_the_line(capsys, arguments, is_printed):
+    call_command("check", *arguments)
+    assert (transport() in capsys.readouterr().out) == is_printed
 
 
-def test_without_an_application_nothing_is_said_of_the_transport(settings, transport_checks):
+def test_without_an_application_nothing_is_said_of_the_transport(settings):
     settings.ASGI_APPLICATION = None
-    assert transport_checks() == []
+    assert transport() == ""
