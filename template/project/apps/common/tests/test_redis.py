@@ -1,6 +1,7 @@
 """Streams in Redis or Valkey, when something goes wrong."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
@@ -167,6 +168,25 @@ async def test_broadcasts_of_the_same_moment_share_a_round_trip_and_keep_their_o
     positions = await asyncio.gather(*tasks, return_exceptions=True)
     assert [each.seq for each in positions if isinstance(each, Position)] == [*range(2, 101)]
     assert client.info("stats")["total_reads_processed"] - before < 20
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_an_event_loop_that_ends_amid_a_broadcast_leaves_no_connection(turns, valkey_server):
+    client = redis.Redis.from_url(valkey_server.url)
+    streams = RedisStreams(valkey_server.url, "test")
+    calls = []
+
+    async def publish():
+        await streams.aappend("room", body(0))
+        calls.append(asyncio.create_task(streams.aappend("room", body(1))))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    before = {each["id"] for each in client.client_list()}
+    asyncio.run(publish())
+    deadline = time.monotonic() + 5
+    while left := {each["id"] for each in client.client_list()} - before:
+        assert time.monotonic() < deadline, left
 
 
 async def test_a_publisher_that_is_cancelled_disturbs_no_other(streams):

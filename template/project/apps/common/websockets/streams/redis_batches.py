@@ -32,27 +32,28 @@ class Batches:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._waiting.append((("EVALSHA", self._hashes[name], len(keys), *keys, *arguments), answer))
-        if self._task is None:
+        if not self._is_working:
             self._task = loop.create_task(self._work(), context=Context())
         return await answer
+
+    @property
+    def _is_working(self) -> bool:
+        return self._task is not None and not self._task.done()  # it may be cancelled before it begins
 
     async def disconnect(self) -> None:
         """Have the next calls connect again; those in progress finish."""
         connection, self._connection = self._connection, None
-        if connection and self._task is None:
+        if connection and not self._is_working:
             await connection.disconnect()
 
     async def _work(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                try:
-                    await self._send([command for command, _ in batch], [answer for _, answer in batch])
-                except Exception as error:  # of any kind: each caller decides
-                    for _, answer in batch:
-                        _resolve(answer, error)
-        finally:
-            self._task = None
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            try:
+                await self._send([command for command, _ in batch], [answer for _, answer in batch])
+            except Exception as error:  # of any kind: each caller decides
+                for _, answer in batch:
+                    _resolve(answer, error)
 
     async def _send(self, commands: list[Sequence[Any]], answers: list[asyncio.Future[Any]]) -> None:
         loading: list[Sequence[Any]] = []
