@@ -24,6 +24,7 @@ class Batches:
         self._scripts = scripts
         self._hashes = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in scripts.items()}
         self._connection: Connection | None = None
+        self._in_use: Connection | None = None
         self._waiting: list[tuple[Sequence[Any], asyncio.Future[Any]]] = []  # commands, and their answers
         self._task: asyncio.Task[None] | None = None
 
@@ -32,18 +33,14 @@ class Batches:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._waiting.append((("EVALSHA", self._hashes[name], len(keys), *keys, *arguments), answer))
-        if not self._is_working:
+        if self._task is None or self._task.done():
             self._task = loop.create_task(self._work(), context=Context())
         return await answer
-
-    @property
-    def _is_working(self) -> bool:
-        return self._task is not None and not self._task.done()  # it may be cancelled before it begins
 
     async def disconnect(self) -> None:
         """Have the next calls connect again; those in progress finish."""
         connection, self._connection = self._connection, None
-        if connection and not self._is_working:
+        if connection and connection is not self._in_use:
             await connection.disconnect()
 
     async def _work(self) -> None:
@@ -60,7 +57,7 @@ class Batches:
         if self._connection is None:
             self._connection = self._pool.make_connection()
             loading = [("SCRIPT LOAD", text) for text in self._scripts.values()]
-        connection = self._connection
+        connection = self._in_use = self._connection
         try:
             await connection.send_packed_command(connection.pack_commands([*loading, *commands]))
             for _ in loading:
@@ -75,6 +72,7 @@ class Batches:
             self._connection = None
             raise
         finally:
+            self._in_use = None
             if self._connection is not connection:
                 await connection.disconnect()
 
