@@ -20,7 +20,7 @@ FIRST_REQUEST = (
     "assert Client(SERVER_NAME='127.0.0.1').get('/admin/login/', secure=True).status_code == 200"
 )
 FEATURE = ["-d", "feature=orders", "-d", "actions=place_order item:str:200 event=order_placed"]
-BARE = "from {name}.settings import *\nINSTALLED_APPS += ['channels']\nASGI_APPLICATION = '{name}.asgi.application'\n"
+BARE = "from bare.settings import *\nINSTALLED_APPS += ['channels']\nASGI_APPLICATION = 'bare.asgi.application'\n"
 
 
 def main() -> None:
@@ -35,9 +35,9 @@ def main() -> None:
         commands: dict[str, tuple[list[str], Path]] = {
             "Python alone": ([python, "-c", ""], project),
             "a bare Django project with Channels: asgi.py": ([python, "-c", setup.format("bare")], bare),
-            "and its first request": ([python, "-c", setup.format("bare") + FIRST_REQUEST], bare),
+            "… and its first request": ([python, "-c", setup.format("bare") + FIRST_REQUEST], bare),
             "a generated project: asgi.py": ([python, "-c", setup.format("config")], project),
-            "and its first request ": ([python, "-c", setup.format("config") + FIRST_REQUEST], project),
+            "a generated project: its first request": ([python, "-c", setup.format("config") + FIRST_REQUEST], project),
             "manage.py check": ([python, "manage.py", "check"], project),
             "import copier": ([sys.executable, "-c", "import copier.cli"], project),
             "copier copy: a project": (copy(), Path(folder)),
@@ -52,7 +52,7 @@ def main() -> None:
                     used[what].append(seconds)
         print("| CPU, ms | median | least |\n|---|---:|---:|")
         for what, values in used.items():
-            print(f"| {what.strip()} | {statistics.median(values) * 1e3:.0f} | {min(values) * 1e3:.0f} |")
+            print(f"| {what} | {statistics.median(values) * 1e3:.0f} | {min(values) * 1e3:.0f} |")
         print("\n| import of a generated project's asgi.py, ms by package | |\n|---|---:|")
         for package, seconds in imports(python, project).most_common(8):
             print(f"| {package} | {seconds * 1e3:.0f} |")
@@ -62,7 +62,7 @@ def start_bare(project: Path, bare: Path) -> Path:
     """The project of `django-admin startproject`, with Channels."""
     bare.mkdir()
     uv(project, "run", "django-admin", "startproject", "bare", str(bare))
-    (bare / "bare" / "with_channels.py").write_text(BARE.format(name="bare"))
+    (bare / "bare" / "with_channels.py").write_text(BARE)
     return bare
 
 

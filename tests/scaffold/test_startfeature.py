@@ -102,12 +102,22 @@ def views_of(project: Path, tools: Tools, *addresses: str) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_makes_what_copier_makes(template: Template, project: Path, tools: Tools, tmp_path: Path) -> None:
+PLACE, CANCEL, PLACED = "place_order item:str:20 event=order_placed", "cancel_order id:int", "order_placed id:int"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--action", PLACE, "--action", CANCEL, "--event", PLACED],
+        ["--actions", f"{PLACE}, {CANCEL}", "--events", PLACED],  # as Copier's questions
+    ],
+)
+def test_makes_what_copier_makes(
+    template: Template, project: Path, tools: Tools, tmp_path: Path, options: list[str]
+) -> None:
     other = Path(shutil.copytree(project, tmp_path / "other"))
-    place, cancel, event = "place_order item:str:20 event=order_placed", "cancel_order id:int", "order_placed id:int"
-    template.feature("orders", other, access="staff", per="site", actions=f"{place}, {cancel}", events=event)
-    options = ["--access", "staff", "--per", "site", "--action", place, "--action", cancel, "--event", event]
-    printed = manage(project, tools, "startfeature", "orders", *options)
+    template.feature("orders", other, access="staff", per="site", actions=f"{PLACE}, {CANCEL}", events=PLACED)
+    printed = manage(project, tools, "startfeature", "orders", "--access", "staff", "--per", "site", *options)
     assert "then open http://127.0.0.1:8000/orders/\n" in printed
     assert snapshot(project) == snapshot(other)
 

@@ -26,8 +26,13 @@ class Command(BaseCommand):
         parser.add_argument("--model", help=f"a live list of a new model, {MODEL}, or of one that is there, shop.Order")
         parser.add_argument("--render", help="who draws the rows: the page (data, the default) or a template (html)")
         parser.add_argument("--per", help="to whom a message goes: id (/orders/42/), site (for a model) or user")
-        parser.add_argument("--action", action="append", help=f"what a page can ask for: {ACTION}; may be repeated")
-        parser.add_argument("--event", action="append", help=f"what else the server sends: {EVENT}; may be repeated")
+        # The plural is what Copier's question is called.
+        parser.add_argument(
+            "--action", "--actions", action="append", help=f"what a page can ask for: {ACTION}; may be repeated"
+        )
+        parser.add_argument(
+            "--event", "--events", action="append", help=f"what else the server sends: {EVENT}; may be repeated"
+        )
         parser.add_argument("--dry-run", action="store_true", help="list the files, and write nothing")
 
     def handle(

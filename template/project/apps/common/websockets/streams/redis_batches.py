@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Connection
 from redis.exceptions import ResponseError
 
-MAX_BATCH = 100  # calls: each may be about broadcasts of 1 MiB
+MAX_BATCH = 100  # calls, since an answer may be a whole stream
 
 
 class Batches:
